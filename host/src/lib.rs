@@ -1,1 +1,9 @@
+//! Lastword: a durable message-lifecycle runtime.
+//!
+//! A native host takes messages in from chat platforms, hands each to an agent, and sees to it
+//! that the final reply arrives: once, in order, through crashes, restarts, platform faults and
+//! bad adapters. `docs/ARCHITECTURE.md` is the map of this crate.
 
+pub mod env;
+pub mod lifecycle;
+pub mod sandbox;

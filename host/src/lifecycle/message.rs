@@ -1,0 +1,218 @@
+//! What people say and what is said to them: the vocabulary of both sides of the host, in the
+//! words of the contract. Types of the engine and rows of the store never stand in for these.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{DeliveryId, TurnId};
+use super::outcome::{Fault, Receipt};
+
+/// Vendor data that the host carries and never interprets.
+pub type Extras = Vec<(String, String)>;
+
+/// Who said it, in the platform's terms.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sender {
+    pub id: String,
+    #[serde(default)]
+    pub display_name: Option<String>,
+    #[serde(default)]
+    pub is_bot: bool,
+}
+
+/// A file that travels with a message: named, never carried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub name: Option<String>,
+    pub media_type: String,
+    pub size_bytes: Option<u64>,
+    pub source: AttachmentSource,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachmentSource {
+    /// At the platform, in the adapter's words.
+    Remote(String),
+    /// In the host's blob store.
+    Blob(String),
+}
+
+/// How many people hear it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    Direct,
+    Group,
+    #[default]
+    Unknown,
+}
+
+/// One message from a person, as the platform delivered it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InboundMessage {
+    pub external_id: String,
+    pub conversation: String,
+    pub context: Option<String>,
+    pub audience: Audience,
+    pub sender: Sender,
+    pub text: String,
+    pub attachments: Vec<Attachment>,
+    pub sent_at_ms: Option<u64>,
+    pub reply_to: Option<String>,
+    pub group: Option<String>,
+    pub wakes: bool,
+    pub extras: Extras,
+}
+
+/// A person asked the running work in a conversation to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbortRequest {
+    pub external_id: String,
+    pub conversation: String,
+    pub context: Option<String>,
+    pub sender: Sender,
+}
+
+/// What the platform later says about a message that was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateReceipt {
+    pub conversation: Option<String>,
+    pub about: SentMessage,
+    pub fate: Fate,
+    pub at_ms: Option<u64>,
+}
+
+/// How a late receipt names the message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SentMessage {
+    PlatformId(String),
+    /// Our own id, and the platform's where it is known.
+    DeliveryId(String, Option<String>),
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    Accepted,
+    Delivered,
+    Read,
+    Failed(Fault),
+}
+
+/// One event from a platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InboundEvent {
+    Message(InboundMessage),
+    Abort(AbortRequest),
+    Receipt(LateReceipt),
+    /// Of a kind that is not served yet (`edited`, `deleted`, `action`, `group`, `other`): counted
+    /// and logged by id, and left out, while the others of its batch are accepted.
+    NotServed {
+        kind: String,
+        external_id: Option<String>,
+    },
+}
+
+/// What a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextFormat {
+    #[default]
+    Plain,
+    Markdown,
+}
+
+/// What a delivery is for. Only `Final` decides a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryKind {
+    Tool,
+    Block,
+    Final,
+    Notice,
+}
+
+impl DeliveryKind {
+    /// Tool and block rows: their fate never decides the turn's.
+    #[must_use]
+    pub fn is_progress(self) -> bool {
+        match self {
+            Self::Tool | Self::Block => true,
+            Self::Final | Self::Notice => false,
+        }
+    }
+
+    /// The word in rows, JSON and logs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Block => "block",
+            Self::Final => "final",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Place {
+    pub conversation: String,
+    pub context: Option<String>,
+    pub reply_to: Option<String>,
+}
+
+/// One message to the platform, as the adapter gets it: one call, at most one platform message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundMessage {
+    pub delivery_id: DeliveryId,
+    pub turn_id: Option<TurnId>,
+    pub place: Place,
+    pub text: String,
+    pub format: TextFormat,
+    /// 1 for the first part of a split reply.
+    pub part: u32,
+    pub parts: u32,
+    /// 1 for the first attempt: the row's serial `call`.
+    pub attempt: u32,
+    pub extras: Extras,
+}
+
+/// What the handler wants said; the host splits it into parts by the manifest's limits.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reply {
+    pub text: String,
+    #[serde(default)]
+    pub format: TextFormat,
+    #[serde(default)]
+    pub extras: Extras,
+}
+
+/// A message that an earlier try already delivered, as the handler is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveredPart {
+    pub delivery_id: DeliveryId,
+    pub kind: DeliveryKind,
+    pub part: u32,
+    pub text: String,
+    pub platform_id: Option<String>,
+}
+
+impl DeliveredPart {
+    /// The part that a receipt proves.
+    #[must_use]
+    pub fn new(
+        id: DeliveryId,
+        kind: DeliveryKind,
+        part: u32,
+        text: String,
+        receipt: &Receipt,
+    ) -> Self {
+        let platform_id = Some(receipt.platform_id.clone()).filter(|id| !id.is_empty());
+        Self { delivery_id: id, kind, part, text, platform_id }
+    }
+}

@@ -1,0 +1,22 @@
+//! The rules of a message's life: pure functions over states, outcomes and limits.
+//!
+//! It knows no SQL, no wasm, no tokio and no clock: the time is always a parameter, and so is
+//! chance. Both state machines stand here once (`turn`, `delivery`), as exhaustive matches.
+//!
+//! ```text
+//! turn      queued -> running -> delivering -> delivered
+//!              ^         |  |        |`-------> failed (outcome_unknown) -> delivered | failed
+//!              `- lost --'  |        `--------> failed
+//!                           `-> silent | failed
+//!           queued, running, delivering -> aborted      queued -> failed | expired (too old)
+//!
+//! delivery  queued -> sending -> delivered | dead | cancelled
+//!              ^         |`----> queued (proven not sent)
+//!              |         `-----> unknown (open) -> unknown (held) -> delivered | cancelled
+//!              `--- settled -----'       `-> delivered
+//!           queued -> cancelled | expired
+//! ```
+
+pub mod id;
+pub mod message;
+pub mod outcome;
