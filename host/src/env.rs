@@ -51,7 +51,7 @@ enum Wall {
 #[derive(Debug)]
 enum Chance {
     System,
-    Seeded(Mutex<StdRng>),
+    Seeded(Box<Mutex<StdRng>>),
 }
 
 /// A deadline passed before the future was done.
@@ -72,7 +72,7 @@ impl Env {
     pub fn simulated(seed: u64, start_ms: i64) -> Self {
         let started = tokio::time::Instant::now();
         let wall = Wall::Simulated { start_ms, jump_ms: AtomicI64::new(0) };
-        let chance = Chance::Seeded(Mutex::new(StdRng::seed_from_u64(seed)));
+        let chance = Chance::Seeded(Box::new(Mutex::new(StdRng::seed_from_u64(seed))));
         Self(Arc::new(Inner { started, wall, chance }))
     }
 

@@ -7,3 +7,4 @@
 pub mod env;
 pub mod lifecycle;
 pub mod sandbox;
+pub mod store;

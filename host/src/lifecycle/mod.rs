@@ -17,6 +17,10 @@
 //!           queued -> cancelled | expired
 //! ```
 
+pub mod delivery;
 pub mod id;
 pub mod message;
 pub mod outcome;
+pub mod retry;
+pub mod settle;
+pub mod turn;
