@@ -1,0 +1,419 @@
+//! The face of the store: one enum of commands and one of answers. Each command is one guarded
+//! transaction step; an engine runs batches of them. That is the seam for a second engine, and
+//! what a conformance suite speaks. No SQL type stands here.
+
+use crate::lifecycle::delivery::DeliveryLimits;
+use crate::lifecycle::id::{BootId, ChannelName, ClaimToken, DeliveryId, TurnId};
+use crate::lifecycle::message::{
+    DeliveredPart, DeliveryKind, InboundEvent, InboundMessage, OutboundMessage, Reply,
+};
+use crate::lifecycle::outcome::{CallError, Fault, Ledger, Lookup, Outcome, StateWrites};
+use crate::lifecycle::settle::SettleMeans;
+use crate::lifecycle::turn::{Loss, TurnLimits, TurnState};
+
+/// What the whole host obeys; given once, before anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRules {
+    pub boot: BootId,
+    pub turn: TurnLimits,
+    pub dedup_window_ms: u64,
+    pub retention_ms: u64,
+    /// Unfinished turns in the whole store; beyond it intake is refused upward.
+    pub pending_turns_max: u64,
+    /// Context-only messages kept for a conversation's next turn; older ones are dropped, counted.
+    pub context_messages_max: u32,
+    /// Keys and bytes that a channel's guest may keep.
+    pub state_keys_max: u64,
+    pub state_bytes_max: u64,
+}
+
+/// What one channel obeys: given at start, and again whenever a new generation serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRules {
+    pub channel: ChannelName,
+    pub means: SettleMeans,
+    pub delivery: DeliveryLimits,
+    /// Whether the component exports `progress`; if not, such rows are cancelled at claim.
+    pub has_progress: bool,
+    /// For `status` and the attempt rows; empty where the channel is refused.
+    pub adapter: String,
+    pub version: String,
+    pub digest: String,
+}
+
+/// How long a claim holds, on the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    pub lease_ms: u64,
+}
+
+/// A turn's claim as its holder knows it: what fences each of its commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnClaim {
+    pub turn: TurnId,
+    pub token: ClaimToken,
+    /// Serial number of the try; part of the fence, and `turn.attempt` of the handler's document.
+    pub try_number: u32,
+}
+
+/// A turn that was claimed, with everything a handler is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimedTurn {
+    pub claim: TurnClaim,
+    pub channel: ChannelName,
+    pub conversation: String,
+    pub accepted_at_ms: i64,
+    pub message: InboundMessage,
+    /// Context-only messages since the last turn, oldest first.
+    pub context: Vec<InboundMessage>,
+    /// What earlier tries delivered, in order.
+    pub delivered: Vec<DeliveredPart>,
+    /// Whether it has cost a host twice before: at most one suspect runs at a time.
+    pub suspect: bool,
+}
+
+/// The claim of a delivery; the same for a send and for a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryClaim {
+    pub delivery: DeliveryId,
+    pub token: ClaimToken,
+    /// Serial number of the attempt that is open (send), or of the last one (question).
+    pub call: u32,
+}
+
+/// What a claimed delivery wants done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryWork {
+    /// The row is in `sending`, its attempt is open: call the adapter.
+    Send,
+    /// The row is in open `unknown`: ask the adapter what became of it.
+    Ask { first_attempt_at_ms: i64 },
+}
+
+/// A delivery that was claimed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimedDelivery {
+    pub claim: DeliveryClaim,
+    pub work: DeliveryWork,
+    pub channel: ChannelName,
+    pub kind: DeliveryKind,
+    /// The turn whose stop flag holds for it; none for free rows.
+    pub turn: Option<TurnId>,
+    pub message: OutboundMessage,
+}
+
+/// A row of handler output, one per part of a split reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDelivery {
+    pub kind: DeliveryKind,
+    pub body: Reply,
+    /// From 1.
+    pub part: u32,
+    pub parts: u32,
+}
+
+/// One batch of a platform: all or none are accepted, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accept {
+    pub channel: ChannelName,
+    pub events: Vec<InboundEvent>,
+    /// Stored in the same transaction. `Some(None)` forgets it (a lost cursor).
+    pub cursor: Option<Option<String>>,
+    pub state: StateWrites,
+    /// With a handler's permit in hand: claims the first new turn that is the head of its line.
+    pub claim: Option<Lease>,
+}
+
+/// What became of one event of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AcceptedEvent {
+    /// A new turn.
+    Turn { turn: TurnId, state: TurnState },
+    /// It was there already.
+    Duplicate { turn: Option<TurnId>, state: Option<TurnState> },
+    /// Stored as context for the conversation's next turn.
+    Context,
+    /// An abort, new: what it stopped.
+    Abort { stopped: Vec<TurnId> },
+    /// A late receipt, stored, and applied where its row is known and not at the adapter.
+    Receipt,
+    /// Refused by a rule, with a sentence (an id used again too often).
+    Refused { sentence: String },
+    /// Of a kind that is not served yet.
+    NotServed,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// One per event, in order.
+    pub events: Vec<AcceptedEvent>,
+    pub claimed: Option<ClaimedTurn>,
+    /// Turns that an abort stopped: their handlers and calls are to be ended.
+    pub stopped: Vec<TurnId>,
+    /// Whether the guest's writes were dropped because they passed the quota.
+    pub state_dropped: bool,
+}
+
+/// What may be claimed in the same step once a row is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClaimNext {
+    /// The next delivery of the same conversation; the channel's permit is kept for it.
+    pub delivery: Option<Lease>,
+    /// If the turn ended: the next turn of the conversation, with a handler's permit in hand.
+    pub turn: Option<Lease>,
+}
+
+/// What was claimed in the same step.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Next {
+    pub delivery: Option<Box<ClaimedDelivery>>,
+    pub turn: Option<Box<ClaimedTurn>>,
+}
+
+/// The end of one attempt. Facts about the attempt are always recorded on it; the token guards
+/// only the row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordOutcome {
+    pub claim: DeliveryClaim,
+    pub outcome: Outcome,
+    pub ledger: Ledger,
+    pub digest: String,
+    /// The guest's word was held against the wire and did not stand.
+    pub contradicted: bool,
+    pub state: StateWrites,
+    pub next: ClaimNext,
+}
+
+/// What a question came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskAnswer {
+    Told(Lookup),
+    Failed(CallError),
+    /// The call trapped, ran out of time or was ended.
+    Broken(Fault),
+}
+
+/// Which turns an abort names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AbortScope {
+    Turn(TurnId),
+    /// The oldest unfinished turn of the conversation, or all of them.
+    Conversation {
+        channel: ChannelName,
+        conversation: String,
+        all: bool,
+    },
+}
+
+/// How a person settles a held row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    Delivered,
+    Resend,
+    Drop,
+}
+
+/// Which row is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayOf {
+    Turn(TurnId),
+    Delivery(DeliveryId),
+}
+
+/// Why a channel takes part or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelSwitch {
+    /// By the operator, or because its credentials are refused.
+    Pause(Fault),
+    Resume,
+    /// Nothing is sent on it for so long.
+    HoldBack {
+        for_ms: u64,
+    },
+}
+
+/// One guarded step of a sweep. A missed guard changes nothing and is reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SweepStep {
+    /// A turn whose claim is over: its host died, or its worker did not renew.
+    LoseTurn { claim: TurnClaim, loss: Loss },
+    /// A row in `sending` whose claim is over: `unknown`.
+    LoseSend { claim: DeliveryClaim, fault: Fault },
+    /// A question whose claim is over: asked again later.
+    LoseAsk { claim: DeliveryClaim },
+    /// A queued turn that is too old.
+    ExpireTurn { turn: TurnId },
+    /// A queued row that is too old.
+    ExpireDelivery { delivery: DeliveryId },
+    /// Rows whose due time was set in a future that the clock left again.
+    ReleaseFuture { rows_max: u32 },
+    /// Ended turns past retention with their rows; dedup keys past their window.
+    Prune { rows_max: u32 },
+}
+
+/// Everything that changes the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    Rules(HostRules),
+    Channel(ChannelRules),
+    /// Channels that the config names; the others are marked as removed, their rows wait.
+    ChannelsPresent(Vec<ChannelName>),
+    Accept(Accept),
+    /// The next due turn, channels taken in turn.
+    ClaimTurn {
+        lease: Lease,
+    },
+    RenewTurn {
+        claim: TurnClaim,
+        lease: Lease,
+    },
+    /// Progress of a running turn.
+    Progress {
+        claim: TurnClaim,
+        rows: Vec<NewDelivery>,
+        claim_first: Option<Lease>,
+    },
+    /// The handler's final: the turn goes to `delivering` with its rows, at least one.
+    Complete {
+        claim: TurnClaim,
+        rows: Vec<NewDelivery>,
+        claim_first: Option<Lease>,
+    },
+    Silence {
+        claim: TurnClaim,
+        claim_next_turn: Option<Lease>,
+    },
+    LoseTry {
+        claim: TurnClaim,
+        loss: Loss,
+    },
+    /// The next due delivery of a channel; its permit and rate token are in hand.
+    ClaimDelivery {
+        channel: ChannelName,
+        lease: Lease,
+    },
+    RenewDelivery {
+        claim: DeliveryClaim,
+        lease: Lease,
+    },
+    Record(Box<RecordOutcome>),
+    RecordAsk {
+        claim: DeliveryClaim,
+        answer: AskAnswer,
+        state: StateWrites,
+        next: ClaimNext,
+    },
+    Abort {
+        scope: AbortScope,
+        by: String,
+    },
+    Resolve {
+        delivery: DeliveryId,
+        how: Resolution,
+        by: String,
+    },
+    /// `force` replays what was replayed before.
+    Replay {
+        of: ReplayOf,
+        force: bool,
+        by: String,
+    },
+    SwitchChannel {
+        channel: ChannelName,
+        switch: ChannelSwitch,
+    },
+    Sweep(SweepStep),
+}
+
+/// What a guarded command on a claimed row came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guarded {
+    #[default]
+    Done,
+    /// The row left the state, the claim or the try that the command names; nothing was changed.
+    Lost,
+}
+
+/// The end of a turn, where a command brought one about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnEnd {
+    pub turn: TurnId,
+    pub state: TurnState,
+    pub code: Option<String>,
+}
+
+/// What recording an outcome came to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Recorded {
+    /// Whether the claim still held. If not, the facts stand on the attempt all the same.
+    pub claim_held: bool,
+    /// The row's state now.
+    pub state: Option<crate::lifecycle::delivery::DeliveryState>,
+    pub turn_ended: Option<TurnEnd>,
+    pub next: Next,
+    /// The channel was paused by this outcome.
+    pub channel_paused: bool,
+    pub state_dropped: bool,
+}
+
+/// What an operator's command came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operated {
+    /// Turns that were stopped, or rows that were made or changed, by id.
+    Done { ids: Vec<String> },
+    /// There is no such row, or nothing to do.
+    Nothing { sentence: String },
+    /// The state of the row refuses it.
+    Refused { sentence: String },
+}
+
+/// One answer per command, in the order of the commands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Done,
+    Accepted(Box<Accepted>),
+    ClaimedTurn(Option<Box<ClaimedTurn>>),
+    ClaimedDelivery(Option<Box<ClaimedDelivery>>),
+    Guarded(Guarded),
+    /// For `Progress` and `Complete`.
+    Enqueued {
+        guarded: Guarded,
+        ids: Vec<DeliveryId>,
+        first: Option<Box<ClaimedDelivery>>,
+    },
+    /// For `Silence`, `LoseTry`, `Sweep(LoseTurn)`, `Sweep(ExpireTurn)`.
+    TurnEnded {
+        guarded: Guarded,
+        end: Option<TurnEnd>,
+        next: Next,
+    },
+    Recorded(Box<Recorded>),
+    /// For `Abort`: also the turns whose handlers and calls are to be ended.
+    Operated {
+        operated: Operated,
+        stopped: Vec<TurnId>,
+    },
+    /// Rows that a bounded step changed.
+    Changed(u64),
+}
+
+/// Why a command was not carried out. Nothing of it was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full, read-only or broken, or the writer is gone. Intake answers 503.
+    #[error("the store cannot be written: {0}; free space or mend the disk, then it goes on")]
+    NotWritable(String),
+    /// The writer's queue is full. Intake answers 503.
+    #[error("the store is busy: too many commands wait for its writer; try again in a moment")]
+    Busy,
+    /// Too many unfinished turns. Intake answers 429.
+    #[error("{pending} turns are unfinished, which is the limit; accept again when some are done")]
+    Full { pending: u64 },
+    /// The command itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// A row says what no row may say.
+    #[error("the store holds what it should not: {0}")]
+    Corrupt(String),
+}

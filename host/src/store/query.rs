@@ -1,0 +1,239 @@
+//! What may be read: one enum of queries, and the plain rows that they give. Field names are those
+//! of the JSON that scripts rely on. A read error is never "no rows".
+
+use serde::{Deserialize, Serialize};
+
+use super::face::{DeliveryClaim, TurnClaim};
+use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
+use crate::lifecycle::message::DeliveryKind;
+
+/// Filters of a list. All hold together; none given means all rows, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListFilter {
+    /// A state's word; for the outbox also `held`.
+    pub state: Option<String>,
+    pub channel: Option<String>,
+    pub conversation: Option<String>,
+    /// Rows after this id.
+    pub after: Option<String>,
+    /// At most 100,000.
+    pub limit: u32,
+}
+
+/// One turn in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnRow {
+    pub id: TurnId,
+    pub channel: String,
+    pub conversation: String,
+    pub external_id: Option<String>,
+    pub state: String,
+    pub attempts: u32,
+    pub accepted_at_ms: i64,
+    pub ended_at_ms: Option<i64>,
+    pub code: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// One delivery in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRow {
+    pub id: DeliveryId,
+    pub turn_id: Option<TurnId>,
+    pub channel: String,
+    pub conversation: String,
+    pub kind: DeliveryKind,
+    pub part: u32,
+    pub parts: u32,
+    pub state: String,
+    pub held: bool,
+    pub attempts: u32,
+    pub next_attempt_at_ms: Option<i64>,
+    pub platform_id: Option<String>,
+    pub code: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// One attempt of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    pub call: u32,
+    pub started_at_ms: i64,
+    pub ended_at_ms: Option<i64>,
+    pub outcome: Option<String>,
+    pub code: Option<String>,
+    pub reason: Option<String>,
+    pub digest: Option<String>,
+    pub contradicted: bool,
+}
+
+/// A turn with its deliveries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TurnDetail {
+    #[serde(flatten)]
+    pub row: TurnRow,
+    /// Serial number of the last try, and what was charged.
+    pub try_number: u32,
+    pub host_losses: u32,
+    pub due_at_ms: Option<i64>,
+    pub ended_by: Option<String>,
+    pub replay_of: Option<String>,
+    pub deliveries: Vec<DeliveryRow>,
+    /// The message, only where payloads were asked for.
+    pub message: Option<serde_json::Value>,
+}
+
+/// A delivery with its attempts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryDetail {
+    #[serde(flatten)]
+    pub row: DeliveryRow,
+    pub created_at_ms: i64,
+    pub maybe_sent: bool,
+    pub possible_double: bool,
+    pub asked: u32,
+    pub about_turn: Option<String>,
+    pub replay_of: Option<String>,
+    pub resolved_by: Option<String>,
+    pub history: Vec<AttemptRow>,
+    /// What the platform said later.
+    pub late_receipts: Vec<serde_json::Value>,
+    /// The text, only where payloads were asked for.
+    pub body: Option<serde_json::Value>,
+}
+
+/// One channel as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRow {
+    pub name: String,
+    /// Whether the config names it.
+    pub present: bool,
+    pub paused: bool,
+    pub code: Option<String>,
+    pub reason: Option<String>,
+    pub not_before_ms: Option<i64>,
+    pub adapter: Option<String>,
+    pub version: Option<String>,
+    pub digest: Option<String>,
+    pub turns_unfinished: u64,
+    pub deliveries_unfinished: u64,
+    pub held: u64,
+    pub oldest_unfinished_at_ms: Option<i64>,
+}
+
+/// What a claim sweep finds. Claims of other boots are over at once; those of this boot by expiry.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claims {
+    pub turns: Vec<ClaimedTurnRow>,
+    pub deliveries: Vec<ClaimedDeliveryRow>,
+}
+
+/// A running turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimedTurnRow {
+    pub claim: TurnClaim,
+    pub same_boot: bool,
+    pub expires_mono_ms: i64,
+}
+
+/// A delivery at the adapter, or one that is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimedDeliveryRow {
+    pub claim: DeliveryClaim,
+    pub asks: bool,
+    pub same_boot: bool,
+    pub expires_mono_ms: i64,
+}
+
+/// Everything that reads the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    Turns(ListFilter),
+    Turn {
+        id: TurnId,
+        payload: bool,
+    },
+    Outbox(ListFilter),
+    Delivery {
+        id: DeliveryId,
+        payload: bool,
+    },
+    Channels,
+    /// Claims with a number over the last page's, at most `rows_max` of each.
+    Claims {
+        after_turn: i64,
+        after_delivery: i64,
+        rows_max: u32,
+    },
+    /// Queued turns that could have run since before `turn_max_age`, as of `now_ms`.
+    OldTurns {
+        now_ms: i64,
+        rows_max: u32,
+    },
+    /// Queued rows at the head of their line that are too old by their channel's rule.
+    OldDeliveries {
+        now_ms: i64,
+        rows_max: u32,
+    },
+    /// When a channel has something due.
+    NextDelivery {
+        channel: ChannelName,
+    },
+    /// When any turn is due.
+    NextTurn,
+    Cursor {
+        channel: ChannelName,
+    },
+    StateGet {
+        channel: ChannelName,
+        key: String,
+    },
+    StateUsage {
+        channel: ChannelName,
+    },
+    Summary,
+}
+
+/// When something is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextDue {
+    /// Milliseconds since the epoch; past or present means now.
+    At(i64),
+    Nothing,
+}
+
+/// Counts over the whole store.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Summary {
+    pub turns_queued: u64,
+    pub turns_running: u64,
+    pub turns_delivering: u64,
+    pub deliveries_queued: u64,
+    pub deliveries_sending: u64,
+    pub deliveries_unknown_open: u64,
+    pub deliveries_held: u64,
+    pub deliveries_dead: u64,
+}
+
+/// One result per query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rows {
+    Turns(Vec<TurnRow>),
+    Turn(Option<Box<TurnDetail>>),
+    Deliveries(Vec<DeliveryRow>),
+    Delivery(Option<Box<DeliveryDetail>>),
+    Channels(Vec<ChannelRow>),
+    Claims(Claims),
+    TurnIds(Vec<TurnId>),
+    DeliveryIds(Vec<DeliveryId>),
+    Due(NextDue),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+    /// Keys, and bytes of keys and values.
+    Usage {
+        keys: u64,
+        bytes: u64,
+    },
+    Summary(Summary),
+}
