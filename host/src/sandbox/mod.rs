@@ -1,1 +1,43 @@
-//! Placeholder
+//! The only room that names the engine: admission, instances, imports, egress, grants.
+//!
+//! It knows no store, no workers and no config files. State comes in through [`StateSource`],
+//! secrets through [`SecretMap`], and one call gives back one value: how it ended, what left on
+//! the wire, what it wants remembered, what it used.
+//!
+//! ```text
+//! Engine::admit(bytes) -> Adapter      imports, exports, compile or cache, describe twice
+//! Adapter::bind(spec)  -> Channel      schema, secrets, grants, templates, check
+//! Channel::send(..)    -> Call<..>     fresh instance, limits, mediated imports, wire ledger
+//! ```
+
+mod channel;
+mod engine;
+mod limits;
+mod manifest;
+mod secrets;
+mod spec;
+mod state;
+mod stop;
+
+pub use channel::Channel;
+pub use engine::{Adapter, Admitted, Engine};
+pub use limits::{CallLimits, EngineConfig};
+pub use manifest::{
+    Credential, Effect, Idempotency, Injection, Limits, Manifest, Offers, Origin, Placement, Route,
+    SecretEncoding, SecretSlot, SecretUses, Target, TextLimit, TextUnit,
+};
+pub use secrets::SecretMap;
+pub use spec::{
+    Activity, Batch, ChannelSpec, Grants, PollError, Refusal, WebhookReply, WebhookRequest,
+};
+pub use state::{StateSize, StateSource, StateUnavailable};
+pub use stop::{StopHandle, StopSignal, stop_pair};
+
+/// Where compiled code is kept between starts.
+#[derive(Debug, Clone)]
+pub struct CachePlace {
+    /// A private folder (0700), made where it is missing.
+    pub dir: std::path::PathBuf,
+    /// The key that authenticates entries (0600), made where it is missing.
+    pub key_file: std::path::PathBuf,
+}
