@@ -5,6 +5,8 @@
 //! bad adapters. `docs/ARCHITECTURE.md` is the map of this crate.
 
 pub mod env;
+pub mod gate;
+pub mod handler;
 pub mod lifecycle;
 pub mod sandbox;
 pub mod store;

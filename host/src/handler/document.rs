@@ -1,0 +1,108 @@
+//! What a handler is given: one JSON document per try, on one line.
+//!
+//! Its field names are part of the outside face; they are not derived from rows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::id::{ChannelName, TurnId};
+use crate::lifecycle::message::{DeliveredPart, InboundMessage};
+
+/// Which try of which turn the handler is to answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnFacts {
+    pub id: TurnId,
+    /// The turn's serial `try`: 1 for the first, and it never goes back.
+    pub attempt: u32,
+    /// When the message was committed, in milliseconds since the Unix epoch, UTC.
+    pub accepted_at_ms: i64,
+}
+
+/// Everything a handler is told about one turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerDocument {
+    pub turn: TurnFacts,
+    pub channel: ChannelName,
+    pub conversation: String,
+    pub message: InboundMessage,
+    /// Messages of the conversation since its last turn that started none, oldest first.
+    pub context: Vec<InboundMessage>,
+    /// What earlier tries of this turn delivered, so that nothing is said twice.
+    pub delivered: Vec<DeliveredPart>,
+}
+
+impl HandlerDocument {
+    /// The document as one line: JSON (which escapes every line break) and a line feed.
+    ///
+    /// # Errors
+    /// Serde's; none is known to occur for this type.
+    pub fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::lifecycle::id::DeliveryId;
+    use crate::lifecycle::message::{DeliveryKind, Sender};
+
+    /// A document whose message says `text`.
+    pub(crate) fn document(text: &str) -> HandlerDocument {
+        HandlerDocument {
+            turn: TurnFacts {
+                id: TurnId { number: 7, nonce: 1 },
+                attempt: 2,
+                accepted_at_ms: 1_700_000_000_000,
+            },
+            channel: ChannelName::from("hook"),
+            conversation: "room".to_owned(),
+            message: InboundMessage {
+                external_id: "m1".to_owned(),
+                conversation: "room".to_owned(),
+                sender: Sender { id: "ann".to_owned(), ..Sender::default() },
+                text: text.to_owned(),
+                wakes: true,
+                ..InboundMessage::default()
+            },
+            context: vec![],
+            delivered: vec![DeliveredPart {
+                delivery_id: DeliveryId { number: 9, nonce: 1 },
+                kind: DeliveryKind::Tool,
+                part: 1,
+                text: "looking".to_owned(),
+                platform_id: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn the_document_is_one_line_with_the_fields_that_scripts_rely_on() {
+        let line = document("two\nlines").to_line().unwrap();
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let expected = serde_json::json!({
+            "turn": {
+                "id": "t0000000007" .to_owned() + "0000000001",
+                "attempt": 2,
+                "accepted_at_ms": 1_700_000_000_000_i64,
+            },
+            "channel": "hook",
+            "conversation": "room",
+            "message": {
+                "external_id": "m1", "conversation": "room", "context": null,
+                "audience": "unknown",
+                "sender": { "id": "ann", "display_name": null, "is_bot": false },
+                "text": "two\nlines", "attachments": [], "sent_at_ms": null,
+                "reply_to": null, "group": null, "wakes": true, "extras": [],
+            },
+            "context": [],
+            "delivered": [{
+                "delivery_id": "d0000000009" .to_owned() + "0000000001",
+                "kind": "tool", "part": 1, "text": "looking", "platform_id": null,
+            }],
+        });
+        assert_eq!(value, expected);
+    }
+}
