@@ -11,6 +11,8 @@ mod decoder;
 pub mod document;
 pub mod echo;
 pub mod event;
+pub mod exec;
+pub mod guard;
 pub mod protocol;
 
 use async_trait::async_trait;
@@ -21,6 +23,7 @@ use crate::gate::StopHandle;
 pub use document::{HandlerDocument, TurnFacts};
 pub use echo::Echo;
 pub use event::{AskedRetry, HandlerEvent};
+pub use exec::{Exec, ExecSettings, LogPayloads};
 pub use protocol::{Protocol, Step, TryEnd};
 
 /// Caps on what one try may say. Every one of them acts; over it, the try has failed.
@@ -117,7 +120,7 @@ impl Failure {
 
 /// Something that answers turns.
 ///
-/// The built-in ones are [`Echo`], `Exec` and `Http`; a program that embeds Lastword brings its
+/// The built-in ones are [`Echo`], [`Exec`] and `Http`; a program that embeds Lastword brings its
 /// own:
 ///
 /// ```
