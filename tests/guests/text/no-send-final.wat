@@ -1,0 +1,11 @@
+;; world: no-send-final
+;; An adapter that cannot send is none: refused, naming `send-final`.
+(module
+  (memory (export "memory") 2)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    i32.const 65536)
+  (func (export "lastword:channel/adapter@0.1.0#describe") (result i32)
+    unreachable)
+  (func (export "lastword:channel/adapter@0.1.0#check") (result i32)
+    unreachable)
+)
