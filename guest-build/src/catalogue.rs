@@ -113,10 +113,7 @@ pub(crate) fn read(repo_root: &Path) -> Result<Vec<Guest>> {
     guests.extend(text_guests(&repo_root.join(TEXT_FOLDER))?);
     guests.sort_by(|left, right| left.name.cmp(&right.name));
     if let Some(pair) = guests.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        bail!(
-            "two guests are called `{}`; name one of them differently",
-            pair[0].name
-        );
+        bail!("two guests are called `{}`; name one of them differently", pair[0].name);
     }
     Ok(guests)
 }
@@ -130,12 +127,7 @@ fn crate_guest(package: &str, declaration: &Declaration, target: &Target) -> Gue
         Source::Library { package, file_stem }
     };
     let name = target.name.replace('_', "-");
-    Guest {
-        name,
-        role: declaration.role,
-        source,
-        wasip2: declaration.wasip2,
-    }
+    Guest { name, role: declaration.role, source, wasip2: declaration.wasip2 }
 }
 
 fn text_guests(folder: &Path) -> Result<Vec<Guest>> {
@@ -144,18 +136,10 @@ fn text_guests(folder: &Path) -> Result<Vec<Guest>> {
         .with_context(|| format!("cannot read the folder {}", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
-        let stem = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .map(str::to_owned);
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
         if let (Some(name), Some("wat")) = (stem, path.extension().and_then(|end| end.to_str())) {
             let source = Source::Text(path);
-            guests.push(Guest {
-                name,
-                role: Role::Test,
-                source,
-                wasip2: false,
-            });
+            guests.push(Guest { name, role: Role::Test, source, wasip2: false });
         }
     }
     Ok(guests)
@@ -163,13 +147,7 @@ fn text_guests(folder: &Path) -> Result<Vec<Guest>> {
 
 fn metadata(manifest: &Path) -> Result<Metadata> {
     let output = Command::new(crate::toolchain::cargo())
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--manifest-path",
-        ])
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
         .arg(manifest)
         .output()
         .context("cargo cannot be started; install Rust from https://rustup.rs")?;
@@ -178,9 +156,6 @@ fn metadata(manifest: &Path) -> Result<Metadata> {
         bail!("cargo cannot read {}: {}", manifest.display(), words.trim());
     }
     serde_json::from_slice(&output.stdout).with_context(|| {
-        format!(
-            "`[package.metadata.lastword]` below {} is not understood",
-            manifest.display()
-        )
+        format!("`[package.metadata.lastword]` below {} is not understood", manifest.display())
     })
 }

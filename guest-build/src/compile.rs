@@ -33,11 +33,9 @@ pub(crate) fn compile(
             Source::Library { package, file_stem } => {
                 (package, "--lib", release.join(format!("{file_stem}.wasm")))
             }
-            Source::Example { package, file_stem } => (
-                package,
-                "--examples",
-                release.join(format!("examples/{file_stem}.wasm")),
-            ),
+            Source::Example { package, file_stem } => {
+                (package, "--examples", release.join(format!("examples/{file_stem}.wasm")))
+            }
             Source::Text(path) => bail!("{} is no crate", path.display()),
         };
         packages.insert(package.as_str());
@@ -45,9 +43,7 @@ pub(crate) fn compile(
         files.push(file);
     }
     let mut command = toolchain.cargo_build(triple);
-    command
-        .arg("--manifest-path")
-        .arg(repo_root.join(WORKSPACE));
+    command.arg("--manifest-path").arg(repo_root.join(WORKSPACE));
     command.arg("--target-dir").arg(&target_dir).args(kinds);
     for package in packages {
         command.args(["--package", package]);
@@ -73,10 +69,7 @@ pub(crate) fn compile(
     }
     if !child.wait().context("cargo was lost")?.success() {
         let words: Vec<String> = tail.into();
-        bail!(
-            "the guests do not build for {triple}:\n{}",
-            words.join("\n")
-        );
+        bail!("the guests do not build for {triple}:\n{}", words.join("\n"));
     }
     Ok(files)
 }
@@ -92,15 +85,6 @@ fn triple(target: GuestTarget) -> Result<&'static str> {
 /// What is worth showing of cargo's words: which crate it is at, and warnings.
 fn step(line: &str) -> Option<String> {
     let trimmed = line.trim_start();
-    let shown = [
-        "Compiling ",
-        "Downloading ",
-        "Downloaded ",
-        "warning",
-        "error",
-    ];
-    shown
-        .iter()
-        .any(|start| trimmed.starts_with(start))
-        .then(|| trimmed.to_owned())
+    let shown = ["Compiling ", "Downloading ", "Downloaded ", "warning", "error"];
+    shown.iter().any(|start| trimmed.starts_with(start)).then(|| trimmed.to_owned())
 }

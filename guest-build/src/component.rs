@@ -32,10 +32,7 @@ pub(crate) fn write(
 
 /// Makes a component of a core module that carries its world in a section of its own.
 pub(crate) fn encode(module: &[u8]) -> Result<Vec<u8>> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)?
-        .encode()
+    ComponentEncoder::default().validate(true).module(module)?.encode()
 }
 
 /// The size of `made`, where it is newer than everything that it is made `of`.

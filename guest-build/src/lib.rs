@@ -10,6 +10,7 @@ mod component;
 mod handwritten;
 mod toolchain;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -71,12 +72,10 @@ pub fn build(
     let out_dir = repo_root.join("target").join("guests");
     std::fs::create_dir_all(&out_dir)
         .with_context(|| format!("cannot make the folder {}", out_dir.display()))?;
+    let _turn = one_at_a_time(&out_dir, progress)?;
     let mut built = Vec::new();
     for target in [GuestTarget::Plain, GuestTarget::Wasip2] {
-        let crates: Vec<&Guest> = guests
-            .iter()
-            .filter(|guest| guest.builds_for(target))
-            .collect();
+        let crates: Vec<&Guest> = guests.iter().filter(|guest| guest.builds_for(target)).collect();
         if crates.is_empty() {
             continue;
         }
@@ -85,12 +84,7 @@ pub fn build(
         for (guest, module) in crates.iter().zip(modules) {
             let to = out_dir.join(guest.file_name(target));
             let size_bytes = component::write(&module, &to, target, progress)?;
-            built.push(BuiltGuest {
-                name: guest.name.clone(),
-                target,
-                component: to,
-                size_bytes,
-            });
+            built.push(BuiltGuest { name: guest.name.clone(), target, component: to, size_bytes });
         }
     }
     for guest in &guests {
@@ -98,15 +92,22 @@ pub fn build(
             let target = GuestTarget::Handwritten;
             let to = out_dir.join(guest.file_name(target));
             let size_bytes = handwritten::write(repo_root, path, &to, progress)?;
-            built.push(BuiltGuest {
-                name: guest.name.clone(),
-                target,
-                component: to,
-                size_bytes,
-            });
+            built.push(BuiltGuest { name: guest.name.clone(), target, component: to, size_bytes });
         }
     }
     Ok(built)
+}
+
+/// Holds a lock beside the components for as long as the file lives: two builds at once would ask
+/// rustup or apt twice, and write the same files.
+fn one_at_a_time(out_dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<File> {
+    let path = out_dir.join(".lock");
+    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    if lock.try_lock().is_err() {
+        progress("waiting for another build of the guests");
+        lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(lock)
 }
 
 fn select(guests: Vec<Guest>, set: &GuestSet) -> Result<Vec<Guest>> {
@@ -132,10 +133,7 @@ mod tests {
     use super::*;
 
     fn root() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .unwrap()
-            .to_path_buf()
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
     }
 
     #[test]
@@ -152,13 +150,8 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let set = GuestSet::Named(vec!["webhok".to_owned()]);
-        let error = select(catalogue::read(&root()).unwrap(), &set)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("there is no guest `webhok`; there are "),
-            "{error}"
-        );
+        let error = select(catalogue::read(&root()).unwrap(), &set).unwrap_err().to_string();
+        assert!(error.starts_with("there is no guest `webhok`; there are "), "{error}");
         assert!(error.contains("webhook"), "{error}");
     }
 }

@@ -15,13 +15,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::GuestTarget;
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-const DEBIAN_PACKAGES: [&str; 5] = [
-    "rustc-web",
-    "rust-web-src",
-    "rust-web-llvm",
-    "lld-22",
-    "wasi-libc",
-];
+const DEBIAN_PACKAGES: [&str; 5] =
+    ["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22", "wasi-libc"];
 const DEBIAN_WASI_LIBC: &str = "/usr/lib/wasm32-wasi";
 
 /// `rustup` or `debian`: takes this way and no other. For the tests of both, and for people who
@@ -70,24 +65,15 @@ impl Toolchain {
         let mut command = Command::new(cargo());
         command.args(["build", "--release", "--target", triple]);
         // What is meant for the native side does not hold for guests.
-        for name in [
-            "RUSTFLAGS",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "CARGO_BUILD_TARGET",
-            "RUSTC",
-        ] {
+        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC"] {
             command.env_remove(name);
         }
-        command
-            .env("CARGO_TERM_COLOR", "never")
-            .env("CARGO_TERM_PROGRESS_WHEN", "never");
+        command.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
         match self.way {
             Way::Rustup => {}
             Way::Debian => {
                 command.arg("-Zbuild-std=std,panic_abort");
-                command
-                    .env("RUSTC", DEBIAN_RUSTC)
-                    .env("RUSTC_BOOTSTRAP", "1");
+                command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
                 command.env("PATH", path_with_linkers());
                 if triple == "wasm32-wasip2" {
                     let flags = format!("-C link-self-contained=no -L native={DEBIAN_WASI_LIBC}");
@@ -145,20 +131,14 @@ fn rustup_has(triple: &str) -> bool {
 fn add_with_rustup(triple: &str, progress: &mut dyn FnMut(&str)) -> Result<(), String> {
     progress(&format!("asking rustup for {triple}"));
     run(Command::new("rustup").args(["target", "add", triple]))?;
-    if rustup_has(triple) {
-        Ok(())
-    } else {
-        Err("it is not there afterwards".to_owned())
-    }
+    if rustup_has(triple) { Ok(()) } else { Err("it is not there afterwards".to_owned()) }
 }
 
 fn debian_is_complete() -> bool {
     let Some(sysroot) = sysroot(OsStr::new(DEBIAN_RUSTC)) else {
         return false;
     };
-    sysroot
-        .join("lib/rustlib/src/rust/library/std/Cargo.toml")
-        .is_file()
+    sysroot.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file()
         && Path::new(DEBIAN_WASI_LIBC).join("libc.a").is_file()
 }
 
@@ -170,9 +150,7 @@ fn install_with_apt(progress: &mut dyn FnMut(&str)) -> Result<(), String> {
     progress("installing Debian's second toolchain with apt-get");
     let install = || {
         let mut command = Command::new("apt-get");
-        command
-            .args(["install", "-y", "--no-install-recommends"])
-            .args(DEBIAN_PACKAGES);
+        command.args(["install", "-y", "--no-install-recommends"]).args(DEBIAN_PACKAGES);
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
@@ -180,11 +158,7 @@ fn install_with_apt(progress: &mut dyn FnMut(&str)) -> Result<(), String> {
         run(Command::new("apt-get").arg("update"))?;
         run(&mut install())?;
     }
-    if debian_is_complete() {
-        Ok(())
-    } else {
-        Err("it is not complete afterwards".to_owned())
-    }
+    if debian_is_complete() { Ok(()) } else { Err("it is not complete afterwards".to_owned()) }
 }
 
 /// Runs a command to its end, and gives its last words where it fails.
@@ -203,10 +177,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 }
 
 fn sysroot(rustc: &OsStr) -> Option<PathBuf> {
-    let output = Command::new(rustc)
-        .args(["--print", "sysroot"])
-        .output()
-        .ok()?;
+    let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;
     let path = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !path.trim().is_empty()).then(|| PathBuf::from(path.trim()))
 }
@@ -223,11 +194,7 @@ fn path_with_linkers() -> OsString {
 }
 
 fn forced() -> Result<Option<Way>> {
-    match variable(OVERRIDE)
-        .as_deref()
-        .map(OsStr::to_string_lossy)
-        .as_deref()
-    {
+    match variable(OVERRIDE).as_deref().map(OsStr::to_string_lossy).as_deref() {
         None | Some("") => Ok(None),
         Some("rustup") => Ok(Some(Way::Rustup)),
         Some("debian") => Ok(Some(Way::Debian)),
@@ -235,10 +202,7 @@ fn forced() -> Result<Option<Way>> {
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a build tool stands in the shell's environment"
-)]
+#[allow(clippy::disallowed_methods, reason = "a build tool stands in the shell's environment")]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }

@@ -59,7 +59,8 @@ fn a_plain_component_asks_for_the_contract_alone_and_the_other_kind_for_the_smal
             GuestTarget::Plain => assert!(foreign.is_empty(), "{}: {foreign:?}", guest.name),
             GuestTarget::Wasip2 => {
                 assert!(!foreign.is_empty(), "{}", guest.name);
-                let small = |name: &&String| RUNTIME_WASI.iter().any(|start| name.starts_with(start));
+                let small =
+                    |name: &&String| RUNTIME_WASI.iter().any(|start| name.starts_with(start));
                 assert!(foreign.iter().all(small), "{}: {foreign:?}", guest.name);
             }
             GuestTarget::Handwritten => {

@@ -117,11 +117,7 @@ impl Target {
     /// Allows a method on a path: `*` is one segment, a last `**` any rest.
     #[must_use]
     pub fn route(mut self, method: &str, path: &str, effect: Effect) -> Target {
-        self.routes.push(Route {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            effect,
-        });
+        self.routes.push(Route { method: method.to_owned(), path: path.to_owned(), effect });
         self
     }
 
@@ -151,10 +147,7 @@ impl SecretSlot {
 
     /// A secret that may be left out.
     pub fn optional(name: &str, purpose: &str) -> SecretSlot {
-        SecretSlot {
-            required: false,
-            ..SecretSlot::required(name, purpose)
-        }
+        SecretSlot { required: false, ..SecretSlot::required(name, purpose) }
     }
 
     /// The operator writes it in base64, behind a prefix, as in `whsec_...`.
@@ -204,10 +197,7 @@ impl SecretSlot {
 impl Problem {
     /// What is wrong with a setting, in a sentence.
     pub fn new(setting: impl Into<String>, sentence: impl Into<String>) -> Problem {
-        Problem {
-            setting: setting.into(),
-            sentence: sentence.into(),
-        }
+        Problem { setting: setting.into(), sentence: sentence.into() }
     }
 }
 

@@ -3,10 +3,7 @@
 //!
 //! One world is generated per optional interface, all on the types of the first: the sections that
 //! describe them merge in the component, which so exports what its author listed, and no more.
-#![allow(
-    missing_docs,
-    reason = "the contract documents what is not plain from its name"
-)]
+#![allow(missing_docs, reason = "the contract documents what is not plain from its name")]
 #![allow(unsafe_code, reason = "the canonical ABI is raw memory")]
 #![allow(unreachable_pub, reason = "generated")]
 

@@ -110,10 +110,7 @@ mod tests {
     #[test]
     fn a_request_without_an_answer_is_unknown_to_a_send_and_worth_a_retry_to_a_call() {
         let error = HttpError::Unanswered("reset".to_owned());
-        assert!(matches!(
-            SendError::from(error.clone()),
-            SendError::Unknown(_)
-        ));
+        assert!(matches!(SendError::from(error.clone()), SendError::Unknown(_)));
         assert!(matches!(CallError::from(error), CallError::Transient(_)));
     }
 

@@ -160,9 +160,6 @@ fn report_panics() {
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        crate::log::error(
-            "the adapter panicked",
-            &[("message", words), ("place", &place)],
-        );
+        crate::log::error("the adapter panicked", &[("message", words), ("place", &place)]);
     }));
 }

@@ -48,10 +48,7 @@ impl Request {
             body: None,
             timeout_ms: None,
         };
-        Request {
-            request,
-            broken: None,
-        }
+        Request { request, broken: None }
     }
 
     /// The segments of the path, as plain text: the host encodes each one.
@@ -100,9 +97,7 @@ impl Request {
         mut self,
         fields: impl IntoIterator<Item = (N, V)>,
     ) -> Request {
-        let fields = fields
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
+        let fields = fields.into_iter().map(|(name, value)| (name.into(), value.into()));
         self.request.body = Some(raw::Body::Form(fields.collect()));
         self
     }
@@ -122,16 +117,8 @@ impl Request {
         if let Some(why) = self.broken {
             return Err(Error::Denied(why));
         }
-        let raw::Response {
-            status,
-            headers,
-            body,
-        } = host::fetch(&self.request)?;
-        Ok(Response {
-            status,
-            headers,
-            body,
-        })
+        let raw::Response { status, headers, body } = host::fetch(&self.request)?;
+        Ok(Response { status, headers, body })
     }
 }
 
@@ -152,11 +139,7 @@ pub struct UnreadableAnswer(String);
 
 impl std::fmt::Display for UnreadableAnswer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "the platform's answer is not understood: {}",
-            self.0
-        )
+        write!(formatter, "the platform's answer is not understood: {}", self.0)
     }
 }
 
@@ -165,10 +148,7 @@ impl std::error::Error for UnreadableAnswer {}
 impl Response {
     /// The first header of a name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether the status is 2xx.
@@ -264,12 +244,7 @@ impl Response {
     fn words(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.body);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
-        Some(
-            line.chars()
-                .filter(|c| !c.is_control())
-                .take(WORDS_CHARS_MAX)
-                .collect(),
-        )
+        Some(line.chars().filter(|c| !c.is_control()).take(WORDS_CHARS_MAX).collect())
     }
 }
 

@@ -13,11 +13,7 @@ pub use crate::bindings::reconcile::exports::lastword::channel::reconcile::Looku
 impl Sender {
     /// A person, known by an id.
     pub fn new(id: impl Into<String>) -> Sender {
-        Sender {
-            id: id.into(),
-            display_name: None,
-            is_bot: false,
-        }
+        Sender { id: id.into(), display_name: None, is_bot: false }
     }
 
     /// With the name that people see.
@@ -68,19 +64,13 @@ impl From<AbortRequest> for InboundEvent {
 impl Receipt {
     /// Proof that the platform took the message, under its own id.
     pub fn new(platform_id: impl Into<String>) -> Receipt {
-        Receipt {
-            platform_id: platform_id.into(),
-            extras: Vec::new(),
-        }
+        Receipt { platform_id: platform_id.into(), extras: Vec::new() }
     }
 }
 
 impl Fault {
     /// A short code without spaces, and one sentence for the operator with no secret in it.
     pub fn new(code: impl Into<String>, sentence: impl Into<String>) -> Fault {
-        Fault {
-            code: code.into(),
-            sentence: sentence.into(),
-        }
+        Fault { code: code.into(), sentence: sentence.into() }
     }
 }

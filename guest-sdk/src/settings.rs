@@ -31,12 +31,10 @@ pub fn get<T: DeserializeOwned>(name: &str) -> Result<Option<T>, SettingError> {
     let Some(json) = host::setting(name) else {
         return Ok(None);
     };
-    serde_json::from_str(&json)
-        .map(Some)
-        .map_err(|error| SettingError {
-            setting: name.to_owned(),
-            sentence: format!("the setting `{name}` is not what is expected: {error}"),
-        })
+    serde_json::from_str(&json).map(Some).map_err(|error| SettingError {
+        setting: name.to_owned(),
+        sentence: format!("the setting `{name}` is not what is expected: {error}"),
+    })
 }
 
 /// A setting, or what holds where the operator gave none.

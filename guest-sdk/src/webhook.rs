@@ -8,10 +8,7 @@ use crate::message::InboundEvent;
 impl Request {
     /// The first header of a name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The path behind the channel's prefix, without slashes at its ends.
@@ -33,12 +30,7 @@ impl Request {
 impl Reply {
     /// 200, with what came.
     pub fn accept(events: Vec<InboundEvent>) -> Reply {
-        Reply {
-            status: 200,
-            headers: Vec::new(),
-            body: Vec::new(),
-            events,
-        }
+        Reply { status: 200, headers: Vec::new(), body: Vec::new(), events }
     }
 
     /// Adds a header.
@@ -68,10 +60,7 @@ pub struct Refusal {
 impl Refusal {
     /// A status and a sentence.
     pub fn new(status: u16, sentence: impl Into<String>) -> Refusal {
-        Refusal {
-            status,
-            sentence: sentence.into(),
-        }
+        Refusal { status, sentence: sentence.into() }
     }
 
     /// 400: the request is not understood. Says where.
@@ -92,10 +81,6 @@ impl Refusal {
     /// The answer: `{"error": sentence}`.
     pub fn into_reply(self) -> Reply {
         let body = serde_json::json!({ "error": self.sentence });
-        Reply {
-            status: self.status,
-            ..Reply::accept(Vec::new())
-        }
-        .json(&body)
+        Reply { status: self.status, ..Reply::accept(Vec::new()) }.json(&body)
     }
 }

@@ -20,11 +20,7 @@ struct Echo;
 
 impl Adapter for Echo {
     fn describe() -> Manifest {
-        Manifest::new(
-            "echo",
-            env!("CARGO_PKG_VERSION"),
-            "Keeps each reply and reads it back.",
-        )
+        Manifest::new("echo", env!("CARGO_PKG_VERSION"), "Keeps each reply and reads it back.")
     }
 }
 
@@ -50,12 +46,7 @@ impl Webhook for Echo {
 
 impl Outbound for Echo {
     fn send_final(message: OutboundMessage) -> Result<Receipt, SendError> {
-        let OutboundMessage {
-            delivery_id,
-            place,
-            text,
-            ..
-        } = message;
+        let OutboundMessage { delivery_id, place, text, .. } = message;
         // Committed together with the outcome of this call. Where there is no room, `?` says that
         // nothing was sent, and the host tries again later.
         let last = json!({ "conversation": &place.conversation, "text": text });
@@ -85,15 +76,11 @@ mod tests {
     #[test]
     fn the_last_reply_is_read_back() {
         let host = fake::Host::of::<Echo>();
-        host.send_final::<Echo>(fake::message("kitchen", "Yes, please."))
-            .unwrap();
+        host.send_final::<Echo>(fake::message("kitchen", "Yes, please.")).unwrap();
         let mut request = fake::pushed("/last", b"");
         request.method = "GET".to_owned();
         let reply = Echo::handle(request).unwrap();
-        assert_eq!(
-            reply.body,
-            br#"{"conversation":"kitchen","text":"Yes, please."}"#
-        );
+        assert_eq!(reply.body, br#"{"conversation":"kitchen","text":"Yes, please."}"#);
     }
 
     #[test]
@@ -101,21 +88,13 @@ mod tests {
         let _host = fake::Host::of::<Echo>();
         let refusal = Echo::handle(fake::pushed("/say", b"{\"id\":1}")).unwrap_err();
         assert_eq!(refusal.status, 400);
-        assert!(
-            refusal.sentence.contains("line 1 column 7"),
-            "{}",
-            refusal.sentence
-        );
+        assert!(refusal.sentence.contains("line 1 column 7"), "{}", refusal.sentence);
     }
 
     #[test]
     fn a_reply_leaves_its_delivery_id_in_the_log_and_not_its_text() {
         let host = fake::Host::of::<Echo>();
-        host.send_final::<Echo>(fake::message("kitchen", "Yes, please."))
-            .unwrap();
-        assert_eq!(
-            host.log()[0].fields,
-            [("delivery".to_owned(), "d1".to_owned())]
-        );
+        host.send_final::<Echo>(fake::message("kitchen", "Yes, please.")).unwrap();
+        assert_eq!(host.log()[0].fields, [("delivery".to_owned(), "d1".to_owned())]);
     }
 }

@@ -96,11 +96,7 @@ impl Message {
 impl Person {
     fn into_sender(person: Option<Person>) -> Sender {
         match person {
-            Some(Person { id, name }) => Sender {
-                id,
-                display_name: name,
-                is_bot: false,
-            },
+            Some(Person { id, name }) => Sender { id, display_name: name, is_bot: false },
             None => Sender::new(NAMELESS),
         }
     }
@@ -109,9 +105,7 @@ impl Person {
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let id = String::deserialize(deserializer)?;
     match id.len() {
-        0 => Err(D::Error::custom(
-            "an id is empty; it must be 1 to 512 bytes long",
-        )),
+        0 => Err(D::Error::custom("an id is empty; it must be 1 to 512 bytes long")),
         1..=ID_BYTES_MAX => Ok(id),
         bytes => Err(D::Error::custom(format!(
             "an id is {bytes} bytes long; it must be 1 to 512 bytes long"
@@ -135,14 +129,9 @@ fn extras<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Str
             other => (name, other.to_string()),
         })
         .collect();
-    let bytes: usize = pairs
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
+    let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
     if pairs.len() > EXTRAS_MAX || bytes > EXTRAS_BYTES_MAX {
-        return Err(D::Error::custom(
-            "`extras` holds more than 64 pairs or 16 KiB",
-        ));
+        return Err(D::Error::custom("`extras` holds more than 64 pairs or 16 KiB"));
     }
     Ok(pairs)
 }

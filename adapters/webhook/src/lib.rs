@@ -50,9 +50,7 @@ impl Adapter for WebhookBridge {
 
     fn check() -> Result<(), Vec<Problem>> {
         let url: String = settings::require("callback_url").map_err(|error| vec![error.into()])?;
-        let host = url
-            .strip_prefix("https://")
-            .or_else(|| url.strip_prefix("http://"));
+        let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         match host {
             Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(()),
             Some(_) | None => Err(vec![Problem::new(

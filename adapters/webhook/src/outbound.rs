@@ -45,16 +45,11 @@ pub(crate) fn post(kind: &str, message: &OutboundMessage) -> Result<Receipt, Sen
         attempt: message.attempt,
     };
     let bytes = serde_json::to_vec(&body).map_err(|error| {
-        SendError::Rejected(Fault::new(
-            "no-json",
-            format!("the message has no JSON form: {error}"),
-        ))
+        SendError::Rejected(Fault::new("no-json", format!("the message has no JSON form: {error}")))
     })?;
     let request = signature_of(message, &bytes).bytes("application/json", bytes);
     let answer = request.send()?.for_send()?;
-    Ok(Receipt::new(
-        platform_id(&answer).unwrap_or_else(|| message.delivery_id.clone()),
-    ))
+    Ok(Receipt::new(platform_id(&answer).unwrap_or_else(|| message.delivery_id.clone())))
 }
 
 fn signature_of(message: &OutboundMessage, bytes: &[u8]) -> http::Request {

@@ -26,9 +26,7 @@ pub(crate) fn check(request: &Request) -> Result<(), Refusal> {
         .parse()
         .map_err(|_| Refusal::unsigned("`webhook-timestamp` is no number of seconds"))?;
     if (env::now_ms() / 1000).abs_diff(at_seconds) > TOLERANCE_SECONDS {
-        return Err(Refusal::unsigned(
-            "`webhook-timestamp` is more than 5 minutes off",
-        ));
+        return Err(Refusal::unsigned("`webhook-timestamp` is more than 5 minutes off"));
     }
     let signed = content(id, timestamp, &request.body);
     let is_right = signatures
@@ -39,9 +37,7 @@ pub(crate) fn check(request: &Request) -> Result<(), Refusal> {
     if is_right {
         Ok(())
     } else {
-        Err(Refusal::unsigned(
-            "no signature in `webhook-signature` is right for this body",
-        ))
+        Err(Refusal::unsigned("no signature in `webhook-signature` is right for this body"))
     }
 }
 
@@ -50,9 +46,7 @@ pub(crate) fn check(request: &Request) -> Result<(), Refusal> {
 pub(crate) fn sign(request: http::Request, id: &str, body: &[u8]) -> http::Request {
     let timestamp = (env::now_ms() / 1000).to_string();
     let signed = content(id, &timestamp, body);
-    let request = request
-        .header("webhook-id", id)
-        .header("webhook-timestamp", timestamp);
+    let request = request.header("webhook-id", id).header("webhook-timestamp", timestamp);
     match secrets::sign(OUTBOUND_KEY, Mac::HmacSha256, &signed) {
         Some(code) => request.header("webhook-signature", format!("v1,{}", to_base64(&code))),
         None => request,
@@ -60,9 +54,7 @@ pub(crate) fn sign(request: http::Request, id: &str, body: &[u8]) -> http::Reque
 }
 
 fn required<'a>(request: &'a Request, name: &str) -> Result<&'a str, Refusal> {
-    request
-        .header(name)
-        .ok_or_else(|| Refusal::unsigned(format!("the header `{name}` is missing")))
+    request.header(name).ok_or_else(|| Refusal::unsigned(format!("the header `{name}` is missing")))
 }
 
 fn content(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {

@@ -33,10 +33,7 @@ fn a_message_comes_in_with_every_field() {
     message.wakes = false;
     message.reply_to = Some("m0".to_owned());
     message.sent_at_ms = Some(5);
-    message.extras = vec![
-        ("a".to_owned(), "b".to_owned()),
-        ("n".to_owned(), "1".to_owned()),
-    ];
+    message.extras = vec![("a".to_owned(), "b".to_owned()), ("n".to_owned(), "1".to_owned())];
     assert_eq!(reply.events, [InboundEvent::Message(message)]);
 }
 
@@ -44,9 +41,7 @@ fn a_message_comes_in_with_every_field() {
 fn a_message_wakes_where_it_does_not_say() {
     let _host = host();
     let reply = handle("messages", r#"{"id":"m1","conversation":"c1","text":"hi"}"#).unwrap();
-    let InboundEvent::Message(message) = &reply.events[0] else {
-        panic!("no message")
-    };
+    let InboundEvent::Message(message) = &reply.events[0] else { panic!("no message") };
     assert!(message.wakes);
     assert_eq!(message.sender.id, "unknown");
 }
@@ -66,10 +61,7 @@ fn several_messages_come_in_their_order() {
         })
         .collect();
     assert_eq!(ids, ["a", "b"]);
-    assert_eq!(
-        handle("/messages", r#"{"messages":[]}"#).unwrap().events,
-        []
-    );
+    assert_eq!(handle("/messages", r#"{"messages":[]}"#).unwrap().events, []);
 }
 
 #[test]
@@ -77,13 +69,8 @@ fn a_stop_comes_in_as_an_abort() {
     let _host = host();
     let body = r#"{"id":"s1","conversation":"c1","sender":{"id":"u1"}}"#;
     let reply = handle("/abort", body).unwrap();
-    let InboundEvent::Abort(abort) = &reply.events[0] else {
-        panic!("no abort")
-    };
-    assert_eq!(
-        (abort.external_id.as_str(), abort.conversation.as_str()),
-        ("s1", "c1")
-    );
+    let InboundEvent::Abort(abort) = &reply.events[0] else { panic!("no abort") };
+    assert_eq!((abort.external_id.as_str(), abort.conversation.as_str()), ("s1", "c1"));
 }
 
 #[test]
@@ -91,26 +78,14 @@ fn what_is_malformed_is_answered_with_its_place() {
     let _host = host();
     let broken = refusal("/messages", "{\"id\":\"m1\",\n \"conversation\":}");
     assert_eq!(broken.status, 400);
-    assert!(
-        broken.sentence.contains("line 2 column 17"),
-        "{}",
-        broken.sentence
-    );
+    assert!(broken.sentence.contains("line 2 column 17"), "{}", broken.sentence);
     let missing = refusal("/messages", r#"{"id":"m1","text":"x"}"#);
-    assert!(
-        missing.sentence.contains("`conversation`"),
-        "{}",
-        missing.sentence
-    );
+    assert!(missing.sentence.contains("`conversation`"), "{}", missing.sentence);
     let second = refusal(
         "/messages",
         "{\"messages\":[{\"id\":\"a\",\"conversation\":\"c\",\"text\":\"1\"},\n{\"id\":7}]}",
     );
-    assert!(
-        second.sentence.contains("line 2 column 7"),
-        "{}",
-        second.sentence
-    );
+    assert!(second.sentence.contains("line 2 column 7"), "{}", second.sentence);
     assert_eq!(refusal("/messages", "").status, 400);
     assert_eq!(refusal("/messages", "[]").status, 400);
 }
@@ -145,10 +120,7 @@ fn signed(at_seconds: u64, body: &str, signatures: impl FnOnce(String) -> String
     request.headers = vec![
         ("webhook-id".to_owned(), "msg_1".to_owned()),
         ("webhook-timestamp".to_owned(), at_seconds.to_string()),
-        (
-            "webhook-signature".to_owned(),
-            signatures(format!("v1,{}", to_base64(&code))),
-        ),
+        ("webhook-signature".to_owned(), signatures(format!("v1,{}", to_base64(&code)))),
     ];
     request
 }
@@ -188,12 +160,7 @@ fn a_timestamp_may_be_five_minutes_off_either_way() {
         assert!(WebhookBridge::handle(signed(at, BODY, |code| code)).is_ok());
     }
     for at in [NOW_SECONDS - 301, NOW_SECONDS + 301] {
-        assert_eq!(
-            WebhookBridge::handle(signed(at, BODY, |code| code))
-                .unwrap_err()
-                .status,
-            401
-        );
+        assert_eq!(WebhookBridge::handle(signed(at, BODY, |code| code)).unwrap_err().status, 401);
     }
 }
 
@@ -205,10 +172,7 @@ fn the_signature_of_standard_webhooks_own_example_is_taken() {
     request.headers = [
         ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
         ("webhook-timestamp", "1614265330"),
-        (
-            "webhook-signature",
-            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        ),
+        ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec();
@@ -222,12 +186,7 @@ fn a_reply_goes_out_as_json_under_its_delivery_id() {
     host.answer(fake::status(200).json(&json!({ "id": "p7" })));
     let mut message = fake::message("c1", "the answer");
     message.place.reply_to = Some("m1".to_owned());
-    assert_eq!(
-        host.send_final::<WebhookBridge>(message)
-            .unwrap()
-            .platform_id,
-        "p7"
-    );
+    assert_eq!(host.send_final::<WebhookBridge>(message).unwrap().platform_id, "p7");
     let sent = &host.sent()[0];
     assert_eq!(sent.url, "https://app.example/replies?kind=bot");
     assert_eq!(sent.header("webhook-id"), Some("d1"));
@@ -245,9 +204,7 @@ fn a_reply_goes_out_as_json_under_its_delivery_id() {
 fn a_reply_is_signed_where_there_is_a_key() {
     let host = host();
     host.secret("outbound-key", KEY).answer(fake::status(204));
-    let receipt = host
-        .send_final::<WebhookBridge>(fake::message("c1", "x"))
-        .unwrap();
+    let receipt = host.send_final::<WebhookBridge>(fake::message("c1", "x")).unwrap();
     assert_eq!(receipt.platform_id, "d1");
     let sent = &host.sent()[0];
     let content = [format!("d1.{NOW_SECONDS}.").as_bytes(), &sent.body].concat();
@@ -261,15 +218,11 @@ fn an_id_that_is_of_no_use_is_replaced_by_the_delivery_id() {
     let host = host();
     for id in [json!(""), json!("x".repeat(513)), json!({}), json!(null)] {
         host.answer(fake::status(200).json(&json!({ "id": id })));
-        let receipt = host
-            .send_final::<WebhookBridge>(fake::message("c1", "x"))
-            .unwrap();
+        let receipt = host.send_final::<WebhookBridge>(fake::message("c1", "x")).unwrap();
         assert_eq!(receipt.platform_id, "d1");
     }
     host.answer(fake::status(200).json(&json!({ "id": 42 })));
-    let receipt = host
-        .send_final::<WebhookBridge>(fake::message("c1", "x"))
-        .unwrap();
+    let receipt = host.send_final::<WebhookBridge>(fake::message("c1", "x")).unwrap();
     assert_eq!(receipt.platform_id, "42");
 }
 
@@ -278,8 +231,7 @@ fn progress_goes_out_with_its_kind() {
     let host = host();
     for (kind, word) in [(ProgressKind::Tool, "tool"), (ProgressKind::Block, "block")] {
         host.answer(fake::status(200));
-        host.send_progress::<WebhookBridge>(kind, fake::message("c1", "x"))
-            .unwrap();
+        host.send_progress::<WebhookBridge>(kind, fake::message("c1", "x")).unwrap();
         assert_eq!(host.sent().last().unwrap().json()["kind"], word);
     }
     let place = fake::message("c1", "x").place;
@@ -290,35 +242,22 @@ fn progress_goes_out_with_its_kind() {
 fn outcome(answer: fake::Answer) -> SendError {
     let host = host();
     host.answer(answer);
-    host.send_final::<WebhookBridge>(fake::message("c1", "x"))
-        .unwrap_err()
+    host.send_final::<WebhookBridge>(fake::message("c1", "x")).unwrap_err()
 }
 
 #[test]
 fn each_status_has_its_pinned_outcome() {
     for status in [408, 500, 502, 504] {
-        assert!(
-            matches!(outcome(fake::status(status)), SendError::Unknown(_)),
-            "{status}"
-        );
+        assert!(matches!(outcome(fake::status(status)), SendError::Unknown(_)), "{status}");
     }
     for status in [429, 503] {
-        assert!(
-            matches!(outcome(fake::status(status)), SendError::Transient(_)),
-            "{status}"
-        );
+        assert!(matches!(outcome(fake::status(status)), SendError::Transient(_)), "{status}");
     }
     for status in [401, 403] {
-        assert!(
-            matches!(outcome(fake::status(status)), SendError::Unauthorized(_)),
-            "{status}"
-        );
+        assert!(matches!(outcome(fake::status(status)), SendError::Unauthorized(_)), "{status}");
     }
     for status in [301, 307, 400, 404, 410, 413, 422] {
-        assert!(
-            matches!(outcome(fake::status(status)), SendError::Rejected(_)),
-            "{status}"
-        );
+        assert!(matches!(outcome(fake::status(status)), SendError::Rejected(_)), "{status}");
     }
 }
 
@@ -327,28 +266,14 @@ fn retry_after_is_heeded_in_seconds_and_as_a_date() {
     for (value, wait_ms) in [("90", 90_000), ("Thu, 01 Jan 2026 00:02:00 GMT", 120_000)] {
         for status in [429, 503] {
             let error = outcome(fake::status(status).header("Retry-After", value));
-            let SendError::RateLimited(limit) = error else {
-                panic!("{error:?}")
-            };
+            let SendError::RateLimited(limit) = error else { panic!("{error:?}") };
             assert_eq!(limit.retry_after_ms, wait_ms);
         }
     }
     let past = outcome(fake::status(429).header("Retry-After", "Thu, 01 Jan 1998 00:00:00 GMT"));
-    assert!(matches!(
-        past,
-        SendError::RateLimited(RateLimit {
-            retry_after_ms: 0,
-            ..
-        })
-    ));
+    assert!(matches!(past, SendError::RateLimited(RateLimit { retry_after_ms: 0, .. })));
     let forever = outcome(fake::status(429).header("Retry-After", "99999999999999"));
-    assert!(matches!(
-        forever,
-        SendError::RateLimited(RateLimit {
-            retry_after_ms: u32::MAX,
-            ..
-        })
-    ));
+    assert!(matches!(forever, SendError::RateLimited(RateLimit { retry_after_ms: u32::MAX, .. })));
     let nonsense = outcome(fake::status(503).header("Retry-After", "soon"));
     assert!(matches!(nonsense, SendError::Transient(_)));
 }
@@ -356,34 +281,19 @@ fn retry_after_is_heeded_in_seconds_and_as_a_date() {
 #[test]
 fn a_refusal_carries_the_platforms_own_words() {
     let error = outcome(fake::status(422).text("no such conversation\nmore"));
-    let SendError::Rejected(fault) = error else {
-        panic!("{error:?}")
-    };
+    let SendError::Rejected(fault) = error else { panic!("{error:?}") };
     assert_eq!(fault.code, "http-422");
-    assert_eq!(
-        fault.sentence,
-        "the platform answered 422: no such conversation"
-    );
+    assert_eq!(fault.sentence, "the platform answered 422: no such conversation");
     let moved = outcome(fake::status(308).header("Location", "https://elsewhere.example/"));
-    let SendError::Rejected(fault) = moved else {
-        panic!("{moved:?}")
-    };
-    assert!(
-        fault.sentence.contains("never followed"),
-        "{}",
-        fault.sentence
-    );
+    let SendError::Rejected(fault) = moved else { panic!("{moved:?}") };
+    assert!(fault.sentence.contains("never followed"), "{}", fault.sentence);
 }
 
 #[test]
 fn a_lost_answer_is_unknown_and_a_refused_connection_is_offline() {
     let host = host();
-    host.fail(Error::Unanswered("reset".to_owned()))
-        .fail(Error::NotSent("refused".to_owned()));
-    let send = || {
-        host.send_final::<WebhookBridge>(fake::message("c1", "x"))
-            .unwrap_err()
-    };
+    host.fail(Error::Unanswered("reset".to_owned())).fail(Error::NotSent("refused".to_owned()));
+    let send = || host.send_final::<WebhookBridge>(fake::message("c1", "x")).unwrap_err();
     assert!(matches!(send(), SendError::Unknown(_)));
     assert!(matches!(send(), SendError::Offline(_)));
 }
@@ -392,10 +302,7 @@ fn a_lost_answer_is_unknown_and_a_refused_connection_is_offline() {
 fn a_callback_that_is_no_address_is_a_problem() {
     let host = fake::Host::of::<WebhookBridge>();
     host.setting("callback_url", "https:///x");
-    assert_eq!(
-        WebhookBridge::check().unwrap_err()[0].setting,
-        "callback_url"
-    );
+    assert_eq!(WebhookBridge::check().unwrap_err()[0].setting, "callback_url");
     host.setting("callback_url", "http://127.0.0.1:9000/replies");
     assert_eq!(WebhookBridge::check(), Ok(()));
 }

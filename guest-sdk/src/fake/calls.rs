@@ -63,11 +63,7 @@ pub(crate) fn exists(slot: &str) -> bool {
 }
 
 pub(crate) fn sign(slot: &str, mac: Mac, data: &[u8]) -> Option<Vec<u8>> {
-    with(|world| {
-        world
-            .key(slot, SecretUses::SIGN)
-            .map(|key| code(&key, mac, data))
-    })
+    with(|world| world.key(slot, SecretUses::SIGN).map(|key| code(&key, mac, data)))
 }
 
 pub(crate) fn verify(slot: &str, mac: Mac, data: &[u8], candidate: &[u8]) -> bool {
@@ -80,9 +76,7 @@ pub(crate) fn verify(slot: &str, mac: Mac, data: &[u8], candidate: &[u8]) -> boo
 
 pub(crate) fn equals(slot: &str, candidate: &[u8]) -> bool {
     with(|world| {
-        world
-            .key(slot, SecretUses::COMPARE)
-            .is_some_and(|key| key.ct_eq(candidate).into())
+        world.key(slot, SecretUses::COMPARE).is_some_and(|key| key.ct_eq(candidate).into())
     })
 }
 
@@ -121,11 +115,7 @@ pub(crate) fn delete_state(key: &str) -> Result<(), state::Error> {
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(String, String)]) {
-    let line = Line {
-        level,
-        message: message.to_owned(),
-        fields: fields.to_vec(),
-    };
+    let line = Line { level, message: message.to_owned(), fields: fields.to_vec() };
     with(|world| world.log.push(line));
 }
 
@@ -134,10 +124,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 pub(crate) fn random_bytes(count: u32) -> Vec<u8> {
-    assert!(
-        count <= RANDOM_BYTES_MAX,
-        "over {RANDOM_BYTES_MAX} random bytes at once trap"
-    );
+    assert!(count <= RANDOM_BYTES_MAX, "over {RANDOM_BYTES_MAX} random bytes at once trap");
     with(|world| {
         let next = || {
             world.chance = world.chance.wrapping_add(1);
@@ -150,19 +137,12 @@ pub(crate) fn random_bytes(count: u32) -> Vec<u8> {
 impl World {
     fn key(&self, slot: &str, uses: SecretUses) -> Option<Vec<u8>> {
         let slot = manifest::slot(self.declared(), slot)?;
-        slot.uses
-            .contains(uses)
-            .then(|| self.secrets.get(&slot.name).cloned())
-            .flatten()
+        slot.uses.contains(uses).then(|| self.secrets.get(&slot.name).cloned()).flatten()
     }
 
     fn good_key(&self, key: &str) -> Result<(), state::Error> {
         let _ = self.declared();
-        if (1..=KEY_BYTES_MAX).contains(&key.len()) {
-            Ok(())
-        } else {
-            Err(state::Error::BadKey)
-        }
+        if (1..=KEY_BYTES_MAX).contains(&key.len()) { Ok(()) } else { Err(state::Error::BadKey) }
     }
 }
 

@@ -31,23 +31,15 @@ pub(super) fn decode_secret(
 
 pub(super) fn validate(manifest: &Manifest) -> Result<(), String> {
     let mut letters = manifest.name.chars();
-    let is_named = letters
-        .next()
-        .is_some_and(|first| first.is_ascii_lowercase())
+    let is_named = letters.next().is_some_and(|first| first.is_ascii_lowercase())
         && letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !is_named {
-        return Err(format!(
-            "the name `{}` is not `[a-z][a-z0-9-]*`",
-            manifest.name
-        ));
+        return Err(format!("the name `{}` is not `[a-z][a-z0-9-]*`", manifest.name));
     }
     let release = manifest.version.split(['-', '+']).next().unwrap_or("");
     let numbers: Vec<&str> = release.split('.').collect();
     if numbers.len() != 3 || numbers.iter().any(|number| number.parse::<u64>().is_err()) {
-        return Err(format!(
-            "the version `{}` is no semantic version",
-            manifest.version
-        ));
+        return Err(format!("the version `{}` is no semantic version", manifest.version));
     }
     let schema: serde_json::Value = serde_json::from_str(&manifest.settings_schema)
         .map_err(|error| format!("the schema of the settings is no JSON: {error}"))?;
@@ -55,10 +47,7 @@ pub(super) fn validate(manifest: &Manifest) -> Result<(), String> {
         return Err("the schema of the settings is no object".to_owned());
     }
     for (at, target) in manifest.targets.iter().enumerate() {
-        if manifest.targets[..at]
-            .iter()
-            .any(|other| other.id == target.id)
-        {
+        if manifest.targets[..at].iter().any(|other| other.id == target.id) {
             return Err(format!("two targets are called `{}`", target.id));
         }
         validate_target(manifest, &schema, target)?;
@@ -71,11 +60,8 @@ fn validate_target(
     schema: &serde_json::Value,
     target: &Target,
 ) -> Result<(), String> {
-    let mut of_settings: Vec<&str> = target
-        .routes
-        .iter()
-        .map(|route| route.path.as_str())
-        .collect();
+    let mut of_settings: Vec<&str> =
+        target.routes.iter().map(|route| route.path.as_str()).collect();
     match &target.origin {
         Origin::Fixed(origin) => of_settings.push(origin),
         Origin::Matching(origins) => of_settings.extend(origins.iter().map(String::as_str)),
@@ -121,9 +107,7 @@ fn validate_template(
             (Piece::Text(_), _) => {}
             (Piece::Setting(name), _) => {
                 if schema["properties"].get(name).is_none() {
-                    return Err(format!(
-                        "the schema has no setting `{name}` for `{template}`"
-                    ));
+                    return Err(format!("the schema has no setting `{name}` for `{template}`"));
                 }
             }
             (Piece::Secret(_), Secrets::Refused) => {

@@ -92,9 +92,7 @@ impl Sent {
     /// The first header of a name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
-        headers
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON.
@@ -105,10 +103,7 @@ impl Sent {
     pub fn json(&self) -> Value {
         match serde_json::from_slice(&self.body) {
             Ok(value) => value,
-            Err(error) => panic!(
-                "the body of {} {} is no JSON: {error}",
-                self.method, self.url
-            ),
+            Err(error) => panic!("the body of {} {} is no JSON: {error}", self.method, self.url),
         }
     }
 }
@@ -126,11 +121,7 @@ pub struct Line {
 
 /// An answer with a status, to be given to [`Host::answer`].
 pub fn status(status: u16) -> Answer {
-    Answer(http::Response {
-        status,
-        headers: Vec::new(),
-        body: Vec::new(),
-    })
+    Answer(http::Response { status, headers: Vec::new(), body: Vec::new() })
 }
 
 /// An answer that is being written.
@@ -155,9 +146,7 @@ impl Answer {
     /// With a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Answer {
-        self.0
-            .headers
-            .push((name.to_ascii_lowercase(), value.to_owned()));
+        self.0.headers.push((name.to_ascii_lowercase(), value.to_owned()));
         self
     }
 }
@@ -191,18 +180,10 @@ impl Host {
             chance: 0,
         };
         let before = WORLD.with_borrow_mut(|slot| slot.replace(world));
-        assert!(
-            before.is_none(),
-            "this test has a fake host already; drop it first"
-        );
-        let host = Host {
-            thread: PhantomData,
-        };
+        assert!(before.is_none(), "this test has a fake host already; drop it first");
+        let host = Host { thread: PhantomData };
         let described = A::describe();
-        assert!(
-            described == A::describe(),
-            "`describe` says something else the second time"
-        );
+        assert!(described == A::describe(), "`describe` says something else the second time");
         if let Err(sentence) = manifest::validate(&described) {
             panic!("the manifest is not valid: {sentence}");
         }
@@ -307,11 +288,7 @@ impl Host {
         let before = with(|world| world.sent.len());
         let outcome = send();
         let (declares_send, ledger) = with(|world| {
-            let routes = world
-                .declared()
-                .targets
-                .iter()
-                .flat_map(|target| &target.routes);
+            let routes = world.declared().targets.iter().flat_map(|target| &target.routes);
             let declares_send = routes.into_iter().any(|route| route.effect == Effect::Send);
             (declares_send, world.sent[before..].to_vec())
         });
@@ -346,10 +323,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         let world = WORLD.with_borrow_mut(Option::take);
         let left = world.map_or(0, |world| world.script.len());
-        assert!(
-            left == 0 || panicking(),
-            "{left} scripted answers were never asked for"
-        );
+        assert!(left == 0 || panicking(), "{left} scripted answers were never asked for");
     }
 }
 
@@ -358,11 +332,7 @@ pub fn message(conversation: &str, text: &str) -> OutboundMessage {
     OutboundMessage {
         delivery_id: "d1".to_owned(),
         turn_id: Some("t1".to_owned()),
-        place: Place {
-            conversation: conversation.to_owned(),
-            context: None,
-            reply_to: None,
-        },
+        place: Place { conversation: conversation.to_owned(), context: None, reply_to: None },
         text: text.to_owned(),
         format: TextFormat::Plain,
         attachments: Vec::new(),

@@ -49,11 +49,7 @@ pub(super) fn permit(world: &World, request: &raw::Request) -> Result<Permit, St
         url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str(&form(&query));
     }
-    Ok(Permit {
-        url,
-        effect,
-        injected,
-    })
+    Ok(Permit { url, effect, injected })
 }
 
 fn effect(world: &World, target: &Target, method: &str, path: &str) -> Result<Effect, String> {
@@ -63,10 +59,7 @@ fn effect(world: &World, target: &Target, method: &str, path: &str) -> Result<Ef
             return Ok(route.effect);
         }
     }
-    Err(format!(
-        "the manifest has no route {method} `{bare}` in the target `{}`",
-        target.id
-    ))
+    Err(format!("the manifest has no route {method} `{bare}` in the target `{}`", target.id))
 }
 
 /// Splits a handed-out address into origin and path, where one of the target's patterns fits.
@@ -90,10 +83,7 @@ fn matching(world: &World, target: &Target, url: &str) -> Result<(String, String
             return Ok((origin.to_owned(), path.to_owned()));
         }
     }
-    Err(format!(
-        "the address {origin} is none of the target `{}`",
-        target.id
-    ))
+    Err(format!("the address {origin} is none of the target `{}`", target.id))
 }
 
 fn path_matches(pattern: &str, path: &str) -> bool {
@@ -200,9 +190,7 @@ pub(super) fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
             rest = &rest[2..];
             continue;
         }
-        let name = rest
-            .strip_prefix('{')
-            .and_then(|inner| inner.split_once('}'));
+        let name = rest.strip_prefix('{').and_then(|inner| inner.split_once('}'));
         let Some((name, after)) = name else {
             return Err(format!("the template `{template}` has a lone brace"));
         };
@@ -235,24 +223,16 @@ mod tests {
     #[test]
     fn a_slash_within_a_segment_is_encoded() {
         let segments = ["rooms".to_owned(), "!a/b:c d".to_owned()];
-        assert_eq!(
-            encode_path(&segments).as_deref(),
-            Ok("/rooms/%21a%2Fb%3Ac%20d")
-        );
+        assert_eq!(encode_path(&segments).as_deref(), Ok("/rooms/%21a%2Fb%3Ac%20d"));
         assert!(encode_path(&["..".to_owned()]).is_err());
     }
 
     #[test]
     fn a_template_takes_doubled_braces_for_braces() {
         let text = pieces("{{{setting.a}}}").unwrap();
-        let meant: Vec<Piece<'_>> = text
-            .into_iter()
-            .filter(|piece| *piece != Piece::Text(""))
-            .collect();
-        assert_eq!(
-            meant,
-            [Piece::Text("{"), Piece::Setting("a"), Piece::Text("}")]
-        );
+        let meant: Vec<Piece<'_>> =
+            text.into_iter().filter(|piece| *piece != Piece::Text("")).collect();
+        assert_eq!(meant, [Piece::Text("{"), Piece::Setting("a"), Piece::Text("}")]);
         assert!(pieces("{setting.a").is_err());
         assert!(pieces("{colour.a}").is_err());
     }

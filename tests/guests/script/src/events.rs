@@ -67,13 +67,7 @@ pub(crate) fn all(events: Vec<Event>) -> Result<Vec<InboundEvent>, String> {
             Some(copies) => {
                 for at in 0..copies {
                     let id = format!("{}-{at}", event.id);
-                    all.push(
-                        Event {
-                            id,
-                            ..event.clone()
-                        }
-                        .into_event()?,
-                    );
+                    all.push(Event { id, ..event.clone() }.into_event()?);
                 }
             }
         }
@@ -131,11 +125,7 @@ impl Event {
         message.reply_to = self.reply_to;
         message.group = self.group;
         message.sent_at_ms = self.sent_at_ms;
-        message.attachments = self
-            .attachments
-            .into_iter()
-            .map(File::into_attachment)
-            .collect();
+        message.attachments = self.attachments.into_iter().map(File::into_attachment).collect();
         message.extras = self.extras.into_iter().collect();
         Ok(message)
     }
@@ -154,12 +144,7 @@ impl Event {
             Some(other) => return Err(format!("there is no fate `{other}`")),
         };
         let conversation = (!self.conversation.is_empty()).then_some(self.conversation);
-        Ok(LateReceipt {
-            conversation,
-            about,
-            fate,
-            at_ms: self.at_ms,
-        })
+        Ok(LateReceipt { conversation, about, fate, at_ms: self.at_ms })
     }
 
     fn sender(&self) -> Sender {
@@ -186,17 +171,7 @@ impl File {
             Some(blob) => AttachmentSource::Blob(blob),
             None => AttachmentSource::Remote(self.remote.unwrap_or_default()),
         };
-        let File {
-            name,
-            media_type,
-            size_bytes,
-            ..
-        } = self;
-        Attachment {
-            name,
-            media_type,
-            size_bytes,
-            source,
-        }
+        let File { name, media_type, size_bytes, .. } = self;
+        Attachment { name, media_type, size_bytes, source }
     }
 }

@@ -36,63 +36,57 @@ struct Script;
 
 impl Adapter for Script {
     fn describe() -> Manifest {
-        Manifest::new(
-            "script",
-            env!("CARGO_PKG_VERSION"),
-            "Does what a test tells it.",
-        )
-        .target(
-            Target::fixed("api", "{setting.url}")
-                .get("/read", Effect::Read)
-                .get("/poll", Effect::Read)
-                .get("/find", Effect::Read)
-                .post("/prepare", Effect::Prepare)
-                .post("/indicate", Effect::Prepare)
-                .post("/send", Effect::Send)
-                .post("/send/*", Effect::Send),
-        )
-        .target(
-            Target::fixed("secured", "{setting.url}")
-                .get("/secured", Effect::Read)
-                .post("/secured/send", Effect::Send)
-                .inject_header("authorization", "Bearer {secret.token}"),
-        )
-        .target(
-            Target {
-                id: "handed".to_owned(),
-                origin: lastword_sdk::adapter::Origin::Matching(vec!["{setting.url}".to_owned()]),
-                routes: Vec::new(),
-                inject: Vec::new(),
-            }
-            .get("/**", Effect::Read),
-        )
-        .secret(
-            SecretSlot::optional("token", "signs in")
-                .injected()
-                .compares(),
-        )
-        .secret(
-            SecretSlot::optional("signing", "signs and verifies")
-                .base64_after("whsec_")
-                .signs()
-                .verifies(),
-        )
-        .settings(json!({
-            "type": "object",
-            "properties": {
-                "url": { "type": "string" },
-                "send": { "type": "string" },
-                "progress": { "type": "string" },
-                "indicate": { "type": "string" },
-                "find": { "type": "string" },
-                "poll": { "type": "string" },
-                "handle": { "type": "string" },
-                "check": { "type": "string" },
-                "problem": { "type": "string" },
-            },
-            "required": ["url"],
-            "additionalProperties": false,
-        }))
+        Manifest::new("script", env!("CARGO_PKG_VERSION"), "Does what a test tells it.")
+            .target(
+                Target::fixed("api", "{setting.url}")
+                    .get("/read", Effect::Read)
+                    .get("/poll", Effect::Read)
+                    .get("/find", Effect::Read)
+                    .post("/prepare", Effect::Prepare)
+                    .post("/indicate", Effect::Prepare)
+                    .post("/send", Effect::Send)
+                    .post("/send/*", Effect::Send),
+            )
+            .target(
+                Target::fixed("secured", "{setting.url}")
+                    .get("/secured", Effect::Read)
+                    .post("/secured/send", Effect::Send)
+                    .inject_header("authorization", "Bearer {secret.token}"),
+            )
+            .target(
+                Target {
+                    id: "handed".to_owned(),
+                    origin: lastword_sdk::adapter::Origin::Matching(vec![
+                        "{setting.url}".to_owned(),
+                    ]),
+                    routes: Vec::new(),
+                    inject: Vec::new(),
+                }
+                .get("/**", Effect::Read),
+            )
+            .secret(SecretSlot::optional("token", "signs in").injected().compares())
+            .secret(
+                SecretSlot::optional("signing", "signs and verifies")
+                    .base64_after("whsec_")
+                    .signs()
+                    .verifies(),
+            )
+            .settings(json!({
+                "type": "object",
+                "properties": {
+                    "url": { "type": "string" },
+                    "send": { "type": "string" },
+                    "progress": { "type": "string" },
+                    "indicate": { "type": "string" },
+                    "find": { "type": "string" },
+                    "poll": { "type": "string" },
+                    "handle": { "type": "string" },
+                    "check": { "type": "string" },
+                    "problem": { "type": "string" },
+                },
+                "required": ["url"],
+                "additionalProperties": false,
+            }))
     }
 
     fn check() -> Result<(), Vec<Problem>> {
@@ -131,11 +125,7 @@ impl Progress for Script {
             Activity::Idle => "idle",
         };
         let body = json!({ "conversation": place.conversation, "activity": activity });
-        http::post("api")
-            .path(["indicate"])
-            .json(&body)
-            .send()?
-            .for_call()?;
+        http::post("api").path(["indicate"]).json(&body).send()?.for_call()?;
         Ok(Some(FADES_AFTER_MS))
     }
 }
@@ -177,16 +167,11 @@ impl Webhook for Script {
                 let pushed: events::Pushed = request.json()?;
                 let events = events::all(pushed.events).map_err(Refusal::malformed)?;
                 let status = pushed.status.unwrap_or(200);
-                Ok(Reply {
-                    status,
-                    ..Reply::accept(events)
-                })
+                Ok(Reply { status, ..Reply::accept(events) })
             }
             "messages" => {
                 let event: events::Event = request.json()?;
-                Ok(Reply::accept(
-                    events::all(vec![event]).map_err(Refusal::malformed)?,
-                ))
+                Ok(Reply::accept(events::all(vec![event]).map_err(Refusal::malformed)?))
             }
             "run" => {
                 Run::new(1).script(&String::from_utf8_lossy(&request.body));
@@ -225,11 +210,7 @@ impl Poll for Script {
         let polled: Polled = answer.for_call()?.json()?;
         let events = events::all(polled.events)
             .map_err(|why| CallError::Refused(Fault::new("bad-event", why)))?;
-        Ok(Batch {
-            events,
-            cursor: polled.cursor,
-            more: polled.more,
-        })
+        Ok(Batch { events, cursor: polled.cursor, more: polled.more })
     }
 }
 

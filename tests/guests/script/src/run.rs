@@ -56,11 +56,7 @@ struct Answer {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(attempt: u32) -> Run<'a> {
-        Run {
-            attempt,
-            message: None,
-            receipt: None,
-        }
+        Run { attempt, message: None, receipt: None }
     }
 
     /// Of a message, and its kind.
@@ -71,9 +67,7 @@ impl<'a> Run<'a> {
 
     /// Runs a script to its end, or to what it says.
     pub(crate) fn script(&mut self, script: &str) -> Option<Said> {
-        script
-            .lines()
-            .find_map(|line| self.line(line.trim().trim_start_matches('!')))
+        script.lines().find_map(|line| self.line(line.trim().trim_start_matches('!')))
     }
 
     /// The receipt of what was sent, which is sent now where no line has.
@@ -193,11 +187,8 @@ fn fetched(request: http::Request) {
     use http::Error;
     let (outcome, detail, body) = match request.send() {
         Ok(answer) => {
-            let headers: Vec<String> = answer
-                .headers
-                .iter()
-                .map(|(name, value)| format!("{name}: {value}"))
-                .collect();
+            let headers: Vec<String> =
+                answer.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
             let body = String::from_utf8_lossy(&answer.body).into_owned();
             (answer.status.to_string(), headers.join("\n"), body)
         }
@@ -205,25 +196,18 @@ fn fetched(request: http::Request) {
         Err(Error::NotSent(why)) => ("not-sent".to_owned(), why, String::new()),
         Err(Error::RequestTooLarge(why)) => ("request-too-large".to_owned(), why, String::new()),
         Err(Error::Unanswered(why)) => ("unanswered".to_owned(), why, String::new()),
-        Err(Error::AnswerTooLarge(status)) => (
-            "answer-too-large".to_owned(),
-            status.to_string(),
-            String::new(),
-        ),
+        Err(Error::AnswerTooLarge(status)) => {
+            ("answer-too-large".to_owned(), status.to_string(), String::new())
+        }
     };
-    log::info(
-        "fetched",
-        &[("outcome", &outcome), ("detail", &detail), ("body", &body)],
-    );
+    log::info("fetched", &[("outcome", &outcome), ("detail", &detail), ("body", &body)]);
 }
 
 fn secret(slot: &str) {
     let data = b"data";
     let code = secrets::sign(slot, Mac::HmacSha256, data);
     let verified = secrets::verify(slot, Mac::HmacSha256, data, code.as_deref().unwrap_or(&[]));
-    let code = code.map_or("none".to_owned(), |code| {
-        lastword_sdk::encoding::to_hex(&code)
-    });
+    let code = code.map_or("none".to_owned(), |code| lastword_sdk::encoding::to_hex(&code));
     let exists = secrets::exists(slot).to_string();
     let equals = secrets::equals(slot, b"guess").to_string();
     log::info(
@@ -274,18 +258,12 @@ fn hostile(verb: &str, rest: &str) {
         "log-line" => log::info(rest, &[]),
         "random" => {
             let bytes = env::random_bytes(u32::try_from(count).unwrap_or(u32::MAX));
-            log::info(
-                "random",
-                &[("bytes", &lastword_sdk::encoding::to_hex(&bytes))],
-            );
+            log::info("random", &[("bytes", &lastword_sdk::encoding::to_hex(&bytes))]);
         }
         "count" => {
             let before: u64 = state::get_json(rest).ok().flatten().unwrap_or_default();
             noted(state::set_json(rest, &(before + 1)));
-            log::info(
-                "count",
-                &[("key", rest), ("value", &(before + 1).to_string())],
-            );
+            log::info("count", &[("key", rest), ("value", &(before + 1).to_string())]);
         }
         "state" => {
             let (key, bytes) = rest.split_once(' ').unwrap_or((rest, "0"));

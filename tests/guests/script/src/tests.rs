@@ -14,12 +14,7 @@ fn host() -> fake::Host {
 fn a_plain_text_is_sent_once() {
     let host = host();
     host.answer(fake::status(200).json(&json!({ "id": "p1" })));
-    assert_eq!(
-        host.send_final::<Script>(fake::message("c", "hi"))
-            .unwrap()
-            .platform_id,
-        "p1"
-    );
+    assert_eq!(host.send_final::<Script>(fake::message("c", "hi")).unwrap().platform_id, "p1");
     assert_eq!(host.sent()[0].url, "http://127.0.0.1:9/send");
     assert_eq!(host.sent().len(), 1);
 }
@@ -66,10 +61,7 @@ fn a_poll_gives_what_the_server_gave() {
     let batch = Script::next(None, 0, 10).unwrap();
     assert_eq!((batch.events.len(), batch.cursor.as_str()), (2, "5"));
     host.answer(fake::status(410));
-    assert!(matches!(
-        Script::next(None, 0, 10),
-        Err(PollError::CursorLost(_))
-    ));
+    assert!(matches!(Script::next(None, 0, 10), Err(PollError::CursorLost(_))));
 }
 
 #[test]
@@ -79,8 +71,6 @@ fn events_are_pushed_with_their_copies() {
     let request = fake::pushed("/events", body.to_string().as_bytes());
     let reply = Script::handle(request).unwrap();
     assert_eq!(reply.events.len(), 3);
-    let InboundEvent::Message(last) = &reply.events[2] else {
-        panic!("no message")
-    };
+    let InboundEvent::Message(last) = &reply.events[2] else { panic!("no message") };
     assert_eq!((last.external_id.as_str(), last.text.len()), ("m-2", 9));
 }
