@@ -13,6 +13,8 @@ pub mod echo;
 pub mod event;
 pub mod exec;
 pub mod guard;
+pub mod http;
+mod outlet;
 pub mod protocol;
 
 use async_trait::async_trait;
@@ -24,6 +26,7 @@ pub use document::{HandlerDocument, TurnFacts};
 pub use echo::Echo;
 pub use event::{AskedRetry, HandlerEvent};
 pub use exec::{Exec, ExecSettings, LogPayloads};
+pub use http::{Http, HttpSettings};
 pub use protocol::{Protocol, Step, TryEnd};
 
 /// Caps on what one try may say. Every one of them acts; over it, the try has failed.
@@ -120,7 +123,7 @@ impl Failure {
 
 /// Something that answers turns.
 ///
-/// The built-in ones are [`Echo`], [`Exec`] and `Http`; a program that embeds Lastword brings its
+/// The built-in ones are [`Echo`], [`Exec`] and [`Http`]; a program that embeds Lastword brings its
 /// own:
 ///
 /// ```

@@ -21,6 +21,7 @@ use self::leash::{Leash, Start};
 use self::stderr::Heard;
 use super::decoder::Decoder;
 use super::guard::NOT_STARTED_PREFIX;
+use super::outlet::Outlet;
 use super::{Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, HandlerLimits};
 use crate::env::Env;
 use crate::gate::StopHandle;
@@ -153,7 +154,7 @@ impl Handler for Exec {
         };
         let (limits, log_payloads) = (self.settings.limits, self.settings.log_payloads);
         let noise = self.env.spawn(stderr::drain(streams.stderr, turn, limits, log_payloads));
-        let mut run = Run::new(self.env.clone(), limits, events, streams.stdout);
+        let mut run = Run::new(self.env.clone(), limits, Outlet::new(events), streams.stdout);
         let end = tokio::select! {
             biased;
             _ = stop.stopped() => HandlerEnd::Stopped,
@@ -162,7 +163,7 @@ impl Handler for Exec {
         let status = leash.let_go().await;
         let heard = self.heard(noise).await;
         report(turn, &run, status, heard);
-        explain(end, run.is_decided, status, heard)
+        explain(end, run.outlet.is_decided(), status, heard)
     }
 }
 
@@ -170,37 +171,32 @@ impl Handler for Exec {
 struct Run {
     env: Env,
     limits: HandlerLimits,
-    events: mpsc::Sender<HandlerEvent>,
+    outlet: Outlet,
     stdout: ChildStdout,
     decoder: Decoder,
     buffer: Vec<u8>,
-    is_decided: bool,
-    /// Events and broken lines after the one that decided.
-    refused: u32,
 }
 
 /// What reading came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Read {
     Bytes,
     End,
 }
 
 impl Run {
-    fn new(
-        env: Env,
-        limits: HandlerLimits,
-        events: mpsc::Sender<HandlerEvent>,
-        stdout: ChildStdout,
-    ) -> Self {
+    fn new(env: Env, limits: HandlerLimits, outlet: Outlet, stdout: ChildStdout) -> Self {
         let decoder = Decoder::new(limits);
         let buffer = Vec::with_capacity(READ_BYTES);
-        Self { env, limits, events, stdout, decoder, buffer, is_decided: false, refused: 0 }
+        Self { env, limits, outlet, stdout, decoder, buffer }
     }
 
     async fn follow(&mut self, leash: &mut Leash, document: &[u8]) -> HandlerEnd {
         leash.hand_over(document).await;
-        if let Some(end) = self.until_decided(leash).await {
-            return end;
+        match self.until_decided(leash).await {
+            Err(end) => return end,
+            Ok(Read::End) => return HandlerEnd::Ended,
+            Ok(Read::Bytes) => {}
         }
         let linger = Duration::from_millis(self.limits.linger_ms);
         let env = self.env.clone();
@@ -209,47 +205,32 @@ impl Run {
         HandlerEnd::Ended
     }
 
-    /// Gives events on until one of them decides the try (`None`), or it ends otherwise.
-    async fn until_decided(&mut self, leash: &mut Leash) -> Option<HandlerEnd> {
+    /// Gives events on until one of them decides the try, or the stream ends.
+    async fn until_decided(&mut self, leash: &mut Leash) -> Result<Read, HandlerEnd> {
         let mut is_first = true;
         loop {
-            let read = match self.read(leash).await {
-                Ok(read) => read,
-                Err(failure) => return Some(HandlerEnd::Failed(failure)),
-            };
+            let read = self.read(leash).await.map_err(HandlerEnd::Failed)?;
             if std::mem::take(&mut is_first) && self.buffer.starts_with(NOT_STARTED_PREFIX) {
-                return Some(HandlerEnd::Failed(self.not_started()));
+                return Err(HandlerEnd::Failed(self.not_started()));
             }
             self.decoder.push(&self.buffer);
-            loop {
-                let next = match (self.decoder.next(), &read) {
-                    (None, Read::End) => self.decoder.finish(),
-                    (next, _) => next,
-                };
-                match next {
-                    None => break,
-                    Some(Err(failure)) if !self.is_decided => {
-                        return Some(HandlerEnd::Failed(failure));
-                    }
-                    Some(Ok(event)) if !self.is_decided => {
-                        self.is_decided = event.decides();
-                        if self.events.send(event).await.is_err() {
-                            return Some(HandlerEnd::Stopped);
-                        }
-                    }
-                    Some(late) => {
-                        self.refused = self.refused.saturating_add(1);
-                        if late.is_err() {
-                            return None;
-                        }
-                    }
+            while let Some(result) = self.next(read) {
+                let is_last = result.is_err();
+                self.outlet.give(result).await?;
+                if is_last {
+                    break;
                 }
             }
-            match read {
-                _ if self.is_decided => return None,
-                Read::End => return Some(HandlerEnd::Ended),
-                Read::Bytes => {}
+            if read == Read::End || self.outlet.is_decided() {
+                return Ok(read);
             }
+        }
+    }
+
+    fn next(&mut self, read: Read) -> Option<Result<HandlerEvent, Failure>> {
+        match (self.decoder.next(), read) {
+            (None, Read::End) => self.decoder.finish(),
+            (next, _) => next,
         }
     }
 
@@ -257,7 +238,7 @@ impl Run {
     async fn drain(&mut self, leash: &mut Leash) {
         while let Ok(Read::Bytes) = self.read(leash).await {
             let lines = self.buffer.iter().filter(|byte| **byte == b'\n').count();
-            self.refused = self.refused.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+            self.outlet.refuse(lines as u64);
         }
     }
 
@@ -313,8 +294,8 @@ fn report(turn: TurnId, run: &Run, status: Option<ExitStatus>, heard: Heard) {
     let (lines, bytes) = (heard.lines, heard.bytes);
     let how = words(status);
     tracing::debug!(%turn, how, stderr_lines = lines, stderr_bytes = bytes, "handler ended");
-    if run.refused > 0 {
-        let refused = run.refused;
+    let refused = run.outlet.refused();
+    if refused > 0 {
         tracing::warn!(%turn, refused, "refused: lines after the one that decided the try");
     }
 }
