@@ -8,6 +8,7 @@ pub mod config;
 pub mod env;
 pub mod gate;
 pub mod handler;
+pub mod ingress;
 pub mod lifecycle;
 pub mod sandbox;
 pub mod store;

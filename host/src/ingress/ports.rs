@@ -1,0 +1,103 @@
+//! What ingress asks of the rest of the host, as two small traits, so that scripted ones fit.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use crate::lifecycle::id::ChannelName;
+use crate::lifecycle::message::InboundEvent;
+use crate::lifecycle::outcome::{Call, StateWrites};
+use crate::sandbox::{WebhookReply, WebhookRequest};
+use crate::store::{AcceptedEvent, Command, Operated, Query, Rows, StoreError};
+
+/// One channel's `webhook` export.
+#[async_trait]
+pub trait Hook: Send + Sync + 'static {
+    /// Hands a platform's request to the adapter. Bounded by the channel's limits.
+    async fn handle(&self, request: WebhookRequest) -> Call<WebhookReply>;
+}
+
+/// Everything behind ingress: intake, the operators' commands, reading.
+#[async_trait]
+pub trait Desk: Send + Sync + 'static {
+    /// Commits a batch, all or none, together with what the call wants remembered. One answer per
+    /// event, in order.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    async fn accept(
+        &self,
+        channel: &ChannelName,
+        events: Vec<InboundEvent>,
+        state: StateWrites,
+    ) -> Result<Vec<AcceptedEvent>, StoreError>;
+
+    /// Carries out an operator's command. An abort has reached the gate when this returns.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    async fn operate(&self, command: Command) -> Result<Operated, StoreError>;
+
+    /// Reads rows.
+    ///
+    /// # Errors
+    /// Never an empty result instead.
+    async fn read(&self, query: Query) -> Result<Rows, StoreError>;
+
+    /// What `lastword status --json` prints.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    async fn status(&self) -> Result<serde_json::Value, StoreError>;
+
+    /// Whether the store takes writes.
+    fn store_health(&self) -> StoreHealth;
+
+    /// All metrics of the host, as Prometheus text.
+    fn metrics_text(&self) -> String;
+}
+
+/// Whether the store takes writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreHealth {
+    Writable,
+    /// With the sentence of the last failure.
+    NotWritable(String),
+}
+
+/// How a channel is reached from outside.
+#[derive(Clone)]
+pub enum Door {
+    /// Its adapter takes webhooks.
+    Open(OpenDoor),
+    /// Its adapter fetches its messages itself.
+    NoWebhook,
+    /// It was refused at start.
+    Refused(RefusedChannel),
+}
+
+/// A channel that takes webhooks.
+#[derive(Clone)]
+pub struct OpenDoor {
+    pub(super) hook: Arc<dyn Hook>,
+    pub(super) body_bytes_max: u64,
+    pub(super) calls: Arc<Semaphore>,
+}
+
+/// Why a channel was refused.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RefusedChannel {
+    /// Short, no spaces.
+    pub code: String,
+    /// What to add or change.
+    pub reason: String,
+}
+
+impl Door {
+    /// A channel that takes webhooks with bodies of up to `body_bytes_max`.
+    pub fn open(hook: Arc<dyn Hook>, body_bytes_max: u64, calls_max: usize) -> Self {
+        let calls = Arc::new(Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS)));
+        Self::Open(OpenDoor { hook, body_bytes_max, calls })
+    }
+}
