@@ -1,0 +1,18 @@
+//! Running the real binary: where it is, its folder and config, its process, its command line; a
+//! sink that records what arrives, a client that posts as a platform does, and waiting with an end.
+
+pub mod built;
+pub mod config;
+pub mod host;
+pub mod http;
+pub mod rows;
+pub mod sink;
+pub mod wait;
+
+pub use built::{component, venv};
+pub use config::{Channel, Config};
+pub use host::{CommandEnd, Host, Site};
+pub use http::{Platform, Reply, Unanswered};
+pub use rows::{OutboxRow, TurnRow};
+pub use sink::{Answer, Arrival, Sink};
+pub use wait::eventually;

@@ -1,0 +1,232 @@
+//! The other end: a server that records every request before it answers, and answers as a script
+//! says: well, with an error, late, or not at all.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// How the sink answers one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// 200 with an `id` of the sink's own.
+    Take,
+    /// A status and nothing else.
+    Status(u16),
+    /// 429 or 503 with `Retry-After` in seconds.
+    RetryAfter { status: u16, seconds: u32 },
+    /// 200, after a while.
+    TakeAfter(Duration),
+    /// The message is taken, and the connection stays open without an answer for so long.
+    Hang(Duration),
+    /// The message is taken, and the connection is closed without an answer.
+    Drop,
+    /// A status with a body.
+    Body(u16, String),
+}
+
+/// One request as it arrived, with what was answered.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Since the sink was started.
+    pub at: Duration,
+    pub path: String,
+    pub headers: HeaderMap,
+    /// As it came, for signatures.
+    pub raw: Bytes,
+    pub body: Value,
+    pub answer: Answer,
+    /// Whether the whole answer was handed to the connection while the caller still listened.
+    pub answered: bool,
+}
+
+impl Arrival {
+    /// A text field of the body, empty where it is absent.
+    #[must_use]
+    pub fn field(&self, name: &str) -> &str {
+        self.body[name].as_str().unwrap_or_default()
+    }
+
+    /// The delivery that it is about.
+    #[must_use]
+    pub fn delivery_id(&self) -> &str {
+        self.field("delivery_id")
+    }
+
+    /// The text that was sent.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.field("text")
+    }
+}
+
+type Script = Box<dyn FnMut(&Arrival) -> Answer + Send>;
+
+/// A running sink. Ends when it is dropped.
+pub struct Sink {
+    shared: Arc<Shared>,
+    address: String,
+    server: JoinHandle<()>,
+}
+
+struct Shared {
+    began: Instant,
+    arrivals: Mutex<Vec<Arrival>>,
+    script: Mutex<Script>,
+}
+
+impl Sink {
+    /// A sink that takes everything.
+    pub async fn start() -> Self {
+        Self::scripted(|_| Answer::Take).await
+    }
+
+    /// A sink that answers by script. The script sees the arrival before it is answered.
+    pub async fn scripted(script: impl FnMut(&Arrival) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            began: Instant::now(),
+            arrivals: Mutex::default(),
+            script: Mutex::new(Box::new(script)),
+        });
+        let server = tokio::spawn(serve(listener, shared.clone()));
+        Self { shared, address, server }
+    }
+
+    /// Where replies are to be posted.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}/replies", self.address)
+    }
+
+    /// Answers by another script from now on.
+    pub fn answer_by(&self, script: impl FnMut(&Arrival) -> Answer + Send + 'static) {
+        *self.shared.script.lock().unwrap() = Box::new(script);
+    }
+
+    /// Everything that arrived so far, in order.
+    #[must_use]
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.shared.arrivals.lock().unwrap().clone()
+    }
+
+    /// How much arrived so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shared.arrivals.lock().unwrap().len()
+    }
+
+    /// Runs `look` over the log in place.
+    pub fn look<T>(&self, look: impl FnOnce(&[Arrival]) -> T) -> T {
+        look(&self.shared.arrivals.lock().unwrap())
+    }
+
+    /// Waits until at least `count` requests arrived.
+    ///
+    /// # Panics
+    /// Where they did not within the time.
+    pub async fn wait_for(&self, count: usize, within: Duration) -> Vec<Arrival> {
+        super::eventually(&format!("{count} requests at the sink"), within, || async {
+            (self.count() >= count).then(|| self.arrivals())
+        })
+        .await
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    // Aborted together with the server: a connection's task would hold its socket open.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        stream.set_nodelay(true).ok();
+        let shared = shared.clone();
+        connections.spawn(async move {
+            let service = service_fn(|request| answer(request, shared.clone()));
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// A service's error closes the connection without an answer.
+async fn answer(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let cut = || std::io::Error::other("no answer, as the script says");
+    let (head, body) = request.into_parts();
+    // A request that is cut off within its body was not received.
+    let raw = body.collect().await.map_err(|_| cut())?.to_bytes();
+    let (index, answer) = shared.record(&head, raw);
+    let reply = match answer {
+        Answer::Take => taken(index),
+        Answer::Status(status) => plain(status, Bytes::new()),
+        Answer::Body(status, text) => plain(status, Bytes::from(text)),
+        Answer::RetryAfter { status, seconds } => {
+            let mut reply = plain(status, Bytes::new());
+            reply.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+            reply
+        }
+        Answer::TakeAfter(while_) => {
+            tokio::time::sleep(while_).await;
+            taken(index)
+        }
+        Answer::Hang(while_) => {
+            tokio::time::sleep(while_).await;
+            return Err(cut());
+        }
+        Answer::Drop => return Err(cut()),
+    };
+    shared.arrivals.lock().unwrap()[index].answered = true;
+    Ok(reply)
+}
+
+fn plain(status: u16, body: Bytes) -> Response<Full<Bytes>> {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = http::StatusCode::from_u16(status).unwrap();
+    reply
+}
+
+fn taken(index: usize) -> Response<Full<Bytes>> {
+    let mut reply = plain(200, Bytes::from(format!("{{\"id\":\"sink-{index}\"}}")));
+    let json = http::HeaderValue::from_static("application/json");
+    reply.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    reply
+}
+
+impl Shared {
+    fn record(&self, head: &http::request::Parts, raw: Bytes) -> (usize, Answer) {
+        let body = serde_json::from_slice(&raw).unwrap_or(Value::Null);
+        let mut arrival = Arrival {
+            at: self.began.elapsed(),
+            path: head.uri.path().to_owned(),
+            headers: head.headers.clone(),
+            raw,
+            body,
+            answer: Answer::Take,
+            answered: false,
+        };
+        let answer = (self.script.lock().unwrap())(&arrival);
+        arrival.answer = answer.clone();
+        let mut arrivals = self.arrivals.lock().unwrap();
+        arrivals.push(arrival);
+        (arrivals.len() - 1, answer)
+    }
+}
+
