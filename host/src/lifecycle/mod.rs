@@ -17,6 +17,7 @@
 //!           queued -> cancelled | expired
 //! ```
 
+pub mod dedup;
 pub mod delivery;
 pub mod id;
 pub mod message;

@@ -1,11 +1,30 @@
 //! How the rest of the host speaks to the store: a handle to the writer thread and to the readers.
+//!
+//! The writer takes all commands that wait into one batch: no timer, a lone caller never waits. Its
+//! queue is bounded: workers wait for a place, intake is refused. A store can also be opened
+//! without threads, for a simulation that owns the order of everything.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::face::{Answer, Command, StoreError};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::core::{Core, CoreStats};
+use super::face::{Answer, ChannelRules, Command, StoreError};
 use super::query::{Query, Rows};
+use super::read::{AgeRules, Reader};
+use super::step::Result;
+use super::writer::{self, Job};
+use super::{read, schema};
 use crate::env::Env;
+use crate::lifecycle::delivery::ExpireAction;
+
+/// Commands that may wait for the writer.
+pub const QUEUE_COMMANDS_MAX: usize = 4_096;
+/// Connections that read at the same time; more reads wait for one.
+const READERS_MAX: usize = 4;
 
 /// A store that is open: commands go to its one writer, queries to readers of their own.
 /// Cheap to clone. Dropping the last handle ends the writer once its queue is empty.
@@ -15,6 +34,49 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    env: Env,
+    engine: Engine,
+    ages: Mutex<AgeRules>,
+    readers: Mutex<Vec<Connection>>,
+    reading: tokio::sync::Semaphore,
+    writer: Arc<WriterState>,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Threaded(mpsc::Sender<Job>),
+    Inline(Mutex<Core>),
+}
+
+/// What the writer tells about itself.
+#[derive(Debug, Default)]
+pub(super) struct WriterState {
+    pub(super) commits: AtomicU64,
+    pub(super) commands: AtomicU64,
+    pub(super) reopened: AtomicU64,
+    pub(super) wal_bytes: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) checkpoints_stuck: AtomicU64,
+    /// Set by the checkpointer for the writer: a round is moved.
+    pub(super) checkpoint_moved: AtomicBool,
+    /// 1 while the last batch could not be committed.
+    pub(super) broken: AtomicU64,
+}
+
+/// Counters of the store, for metrics, status and tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    pub core: CoreStats,
+    pub wal_bytes: u64,
+    pub checkpoints: u64,
+    /// Checkpoints that a reader kept from finishing.
+    pub checkpoints_stuck: u64,
+    /// Whether the last commit succeeded.
+    pub writable: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {
@@ -22,26 +84,223 @@ impl Store {
     ///
     /// # Errors
     /// Where the file is no store, of a newer schema, or cannot be written.
-    pub fn open(path: &Path, env: &Env) -> Result<Self, StoreError> {
-        let _ = env;
-        Ok(Self(Arc::new(Inner { path: path.to_owned() })))
+    pub fn open(path: &Path, env: &Env) -> Result<Self> {
+        let core = Core::open(path, env)?;
+        let state = Arc::new(WriterState::default());
+        let sender = writer::start(core, path, env, Arc::clone(&state))?;
+        Ok(Self::with(path, env, Engine::Threaded(sender), state))
     }
 
-    /// Carries out one command durably; answered after the commit.
+    /// Opens the store without a thread: each command is applied where it is called.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn inline(path: &Path, env: &Env) -> Result<Self> {
+        let core = Core::open(path, env)?;
+        Ok(Self::with(path, env, Engine::Inline(Mutex::new(core)), Arc::default()))
+    }
+
+    fn with(path: &Path, env: &Env, engine: Engine, writer: Arc<WriterState>) -> Self {
+        Self(Arc::new(Inner {
+            path: path.to_owned(),
+            env: env.clone(),
+            engine,
+            ages: Mutex::default(),
+            readers: Mutex::default(),
+            reading: tokio::sync::Semaphore::new(READERS_MAX),
+            writer,
+        }))
+    }
+
+    /// Carries out one command durably; answered after the commit. Waits for a place in the queue.
     ///
     /// # Errors
     /// See [`StoreError`]; nothing of the command was written.
-    pub async fn run(&self, command: Command) -> Result<Answer, StoreError> {
-        let _ = command;
-        Err(StoreError::NotWritable(self.0.path.display().to_string()))
+    pub async fn run(&self, command: Command) -> Result<Answer> {
+        self.learn(&command);
+        match &self.0.engine {
+            Engine::Threaded(sender) => {
+                let (answer, wait) = oneshot::channel();
+                sender.send(Job { command, answer }).await.map_err(|_| gone())?;
+                wait.await.map_err(|_| gone())?
+            }
+            Engine::Inline(core) => self.apply_inline(core, command),
+        }
+    }
+
+    /// As [`Store::run`], but refuses at once where the queue is full: for intake.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] where too many commands wait.
+    pub async fn offer(&self, command: Command) -> Result<Answer> {
+        match &self.0.engine {
+            Engine::Threaded(sender) => {
+                let (answer, wait) = oneshot::channel();
+                sender.try_send(Job { command, answer }).map_err(|error| match error {
+                    mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+                    mpsc::error::TrySendError::Closed(_) => gone(),
+                })?;
+                wait.await.map_err(|_| gone())?
+            }
+            Engine::Inline(core) => self.apply_inline(core, command),
+        }
+    }
+
+    fn apply_inline(&self, core: &Mutex<Core>, command: Command) -> Result<Answer> {
+        let now = self.0.env.now();
+        let mut answers = lock(core).apply(now, vec![command]);
+        answers.pop().unwrap_or_else(|| Err(gone()))
+    }
+
+    /// Keeps what ages are judged by where the readers find it.
+    fn learn(&self, command: &Command) {
+        let mut ages = lock(&self.0.ages);
+        match command {
+            Command::Rules(rules) => {
+                ages.boot = Some(rules.boot);
+                ages.turn_age_max_ms = rules.turn.age_max_ms;
+            }
+            Command::Channel(rules) => ages.pending.push(rules.clone()),
+            Command::ChannelsPresent(names) => ages.present = Some(names.clone()),
+            _ => {}
+        }
     }
 
     /// Reads; sees everything that was answered before.
     ///
     /// # Errors
     /// Where the store cannot be read; never an empty result instead.
-    pub async fn read(&self, query: Query) -> Result<Rows, StoreError> {
-        let _ = query;
-        Err(StoreError::NotWritable(self.0.path.display().to_string()))
+    pub async fn read(&self, query: Query) -> Result<Rows> {
+        if let Engine::Inline(core) = &self.0.engine {
+            let core = lock(core);
+            let mut ages = lock(&self.0.ages);
+            ages.refresh(core.connection()?)?;
+            return Reader { db: core.connection()?, ages: &ages }.run(&query);
+        }
+        let permit = self.0.reading.acquire().await.map_err(|_| gone())?;
+        let this = self.clone();
+        let task = self.0.env.spawn_blocking(move || this.read_blocking(&query));
+        let rows = task.await.map_err(|_| gone())?;
+        drop(permit);
+        rows
     }
+
+    /// Reads on this thread: for the command line.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_blocking(&self, query: &Query) -> Result<Rows> {
+        let pooled = lock(&self.0.readers).pop();
+        let db = match pooled {
+            Some(db) => db,
+            None => schema::open_reader(&self.0.path)?,
+        };
+        let ages = {
+            let mut ages = lock(&self.0.ages);
+            ages.refresh(&db)?;
+            ages.clone()
+        };
+        let rows = Reader { db: &db, ages: &ages }.run(query);
+        // A connection that failed is not used again.
+        if rows.is_ok() {
+            lock(&self.0.readers).push(db);
+        }
+        rows
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        match &self.0.engine {
+            Engine::Inline(core) => {
+                StoreStats { core: lock(core).stats(), writable: true, ..StoreStats::default() }
+            }
+            Engine::Threaded(_) => {
+                let state = &self.0.writer;
+                let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+                StoreStats {
+                    core: CoreStats {
+                        commits: load(&state.commits),
+                        commands: load(&state.commands),
+                        reopened: load(&state.reopened),
+                    },
+                    wal_bytes: load(&state.wal_bytes),
+                    checkpoints: load(&state.checkpoints),
+                    checkpoints_stuck: load(&state.checkpoints_stuck),
+                    writable: load(&state.broken) == 0,
+                }
+            }
+        }
+    }
+}
+
+/// Reads a store that nobody needs to own: what the command line shows beside a running host.
+#[derive(Debug)]
+pub struct ReadOnly {
+    db: Connection,
+}
+
+impl ReadOnly {
+    /// Opens the store at `path` for reading.
+    ///
+    /// # Errors
+    /// Where there is none, or it is of a newer schema.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            let sentence =
+                format!("there is no store at {}; `lastword run` makes it", path.display());
+            return Err(StoreError::Invalid(sentence));
+        }
+        Ok(Self { db: schema::open_reader(path)? })
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// Where the store cannot be read; never an empty result instead.
+    pub fn read(&self, query: &Query) -> Result<Rows> {
+        Reader { db: &self.db, ages: &AgeRules::default() }.run(query)
+    }
+}
+
+impl AgeRules {
+    /// Finds the numbers of channels whose rules came in since the last read.
+    fn refresh(&mut self, db: &Connection) -> Result<()> {
+        if self.pending.is_empty() && self.present.is_none() {
+            return Ok(());
+        }
+        for rules in std::mem::take(&mut self.pending) {
+            let ChannelRules { channel, delivery, .. } = rules;
+            let found = db
+                .query_row("SELECT id FROM channel WHERE name = ?1", [&channel.0], |r| r.get(0))
+                .map_err(super::step::failed)?;
+            let action: ExpireAction = delivery.expire_action;
+            self.channels.retain(|(id, _, _)| *id != found);
+            self.channels.push((found, delivery.age_max_ms, action));
+        }
+        if let Some(names) = self.present.take() {
+            let mut kept = Vec::new();
+            for name in &names {
+                let sql = "SELECT coalesce((SELECT id FROM channel WHERE name = ?1), 0)";
+                let id: i64 =
+                    db.query_row(sql, [&name.0], |r| r.get(0)).map_err(super::step::failed)?;
+                kept.push(id);
+            }
+            self.channels.retain(|(id, _, _)| kept.contains(id));
+        }
+        self.channels.sort_by_key(|(id, _, _)| *id);
+        Ok(())
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::NotWritable("its writer has ended".to_owned())
+}
+
+/// Rows of a table, for tests that count.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub fn count(path: &Path, sql: &str) -> Result<i64> {
+    read::number(&schema::open_reader(path)?, sql)
 }

@@ -7,6 +7,25 @@ pub mod face;
 pub mod handle;
 pub mod query;
 
+mod accept;
+mod core;
+mod deliveries;
+mod guest_state;
+mod line;
+mod lists;
+mod operate;
+mod read;
+mod record;
+mod schema;
+mod step;
+mod sweep;
+mod turns;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use core::{Core, CoreStats};
 pub use face::*;
-pub use handle::Store;
+pub use handle::{ReadOnly, Store, StoreStats};
 pub use query::*;

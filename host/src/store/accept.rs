@@ -1,0 +1,347 @@
+//! Accepting: a platform's batch goes in whole or not at all, each message once.
+
+use super::face::{Accept, Accepted, AcceptedEvent, ClaimedTurn, StoreError};
+use super::step::{NEVER_MS, Result, Step, from_json, ms, to_json, turn_code, turn_id, turn_state};
+use crate::lifecycle::dedup::{self, EventKind};
+use crate::lifecycle::id::{ChannelName, TurnId};
+use crate::lifecycle::message::{AbortRequest, InboundEvent, InboundMessage};
+use crate::lifecycle::turn::{TurnState, code};
+
+/// Contents that one key may have had: an id used again for other words is another message.
+const CONTENTS_PER_KEY_MAX: usize = 3;
+/// Bytes of a digest that are kept: 128 bits keep keys apart, and half the index.
+const KEY_BYTES: usize = 16;
+
+/// A key that is there already, with the turn that it stands for.
+struct Known {
+    content: Vec<u8>,
+    turn: Option<TurnId>,
+    state: Option<TurnState>,
+}
+
+impl Step<'_> {
+    pub(super) fn accept(&mut self, accept: Accept) -> Result<Accepted> {
+        let Accept { channel, events, cursor, state, claim } = accept;
+        let channel_id = self.channel_id(&channel)?;
+        let mut out = Accepted {
+            events: Vec::new(),
+            claimed: None,
+            stopped: Vec::new(),
+            state_dropped: false,
+        };
+        for event in events {
+            let done = match event {
+                InboundEvent::Message(message) => {
+                    let may_claim = claim.filter(|_| out.claimed.is_none());
+                    let (done, turn) = self.accept_message(channel_id, &channel, message)?;
+                    if let (Some(lease), Some(turn)) = (may_claim, turn) {
+                        out.claimed = self.claim_turn_by_number(turn, lease)?;
+                    }
+                    match (done, &out.claimed) {
+                        (AcceptedEvent::Turn { turn, .. }, Some(c)) if c.claim.turn == turn => {
+                            AcceptedEvent::Turn { turn, state: TurnState::Running }
+                        }
+                        (done, _) => done,
+                    }
+                }
+                InboundEvent::Abort(request) => {
+                    let done = self.accept_abort(channel_id, &channel, &request)?;
+                    if let AcceptedEvent::Abort { stopped } = &done {
+                        out.stopped.extend(stopped);
+                        forget_stopped(&mut out.claimed, stopped);
+                    }
+                    done
+                }
+                InboundEvent::Receipt(receipt) => {
+                    self.accept_receipt(channel_id, &receipt)?;
+                    AcceptedEvent::Receipt
+                }
+                InboundEvent::NotServed { .. } => {
+                    self.execute(
+                        "UPDATE meta SET value = value + 1 WHERE name = 'not_served'",
+                        [],
+                    )?;
+                    AcceptedEvent::NotServed
+                }
+            };
+            out.events.push(done);
+        }
+        if let Some(value) = cursor {
+            self.execute(
+                "INSERT INTO cursor (channel_id, value, at_ms) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (channel_id) DO UPDATE SET value = ?2, at_ms = ?3",
+                (channel_id, value, self.now.wall_ms),
+            )?;
+        }
+        out.state_dropped = self.write_state(channel_id, &state)?;
+        Ok(out)
+    }
+
+    fn accept_message(
+        &mut self,
+        channel_id: i64,
+        channel: &ChannelName,
+        message: InboundMessage,
+    ) -> Result<(AcceptedEvent, Option<TurnId>)> {
+        let key = key(channel, &message.conversation, &message.external_id, EventKind::Message)?;
+        let content = dedup::message_content(&message).0[..KEY_BYTES].to_vec();
+        let known = self.known(&key)?;
+        if let Some(same) = known.iter().find(|known| known.content == content) {
+            let (turn, state) = (same.turn, same.state);
+            if turn.is_none() && message.wakes {
+                return self.wake(channel_id, &key, &content, &message);
+            }
+            return Ok((AcceptedEvent::Duplicate { turn, state }, None));
+        }
+        if known.len() >= CONTENTS_PER_KEY_MAX {
+            let sentence = format!(
+                "the platform used one message id for more than {CONTENTS_PER_KEY_MAX} different \
+                 contents; this one is not accepted"
+            );
+            return Ok((AcceptedEvent::Refused { sentence }, None));
+        }
+        let conversation = self.conversation_heard(channel_id, &message)?;
+        if !message.wakes {
+            self.keep_context(conversation, &key, &content, &message)?;
+            return Ok((AcceptedEvent::Context, None));
+        }
+        let (turn, state) =
+            self.insert_turn(channel_id, conversation, &message, Some(&key), None)?;
+        self.execute(
+            "INSERT INTO dedup (key, content, turn_id, turn_nonce, accepted_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            (&key, &content, turn.number, turn.nonce.cast_signed(), self.now.wall_ms),
+        )?;
+        let claimable = Some(turn).filter(|_| state == TurnState::Queued);
+        Ok((AcceptedEvent::Turn { turn, state }, claimable))
+    }
+
+    /// What is known of a key, entries past their window left out and removed.
+    fn known(&mut self, key: &[u8]) -> Result<Vec<Known>> {
+        let now_ms = self.now.wall_ms;
+        let window_ms = ms(self.rules.dedup_window_ms);
+        let rows = self.all(
+            "SELECT d.content, d.turn_id, d.turn_nonce, coalesce(t.state, d.turn_state),
+                    coalesce(d.expires_at_ms,
+                             max(d.accepted_at_ms, coalesce(t.ended_at_ms, d.accepted_at_ms)) + ?2),
+                    t.id IS NOT NULL AND t.ended_at_ms IS NULL
+             FROM dedup d LEFT JOIN turn t ON t.id = d.turn_id AND t.nonce = d.turn_nonce
+             WHERE d.key = ?1",
+            (key, window_ms),
+            |r| {
+                let ids: (Option<i64>, Option<i64>) = (r.get(1)?, r.get(2)?);
+                Ok((r.get(0)?, ids, r.get(3)?, r.get::<_, i64>(4)?, r.get::<_, bool>(5)?))
+            },
+        )?;
+        let mut known = Vec::with_capacity(rows.len());
+        for (content, ids, state, expires_ms, unfinished) in rows {
+            let content: Vec<u8> = content;
+            if expires_ms <= now_ms && !unfinished {
+                let gone = "DELETE FROM dedup WHERE key = ?1 AND content = ?2";
+                self.execute(gone, (key, &content))?;
+                continue;
+            }
+            let state: Option<i64> = state;
+            let turn = ids.0.zip(ids.1).map(|(number, nonce)| turn_id(number, nonce));
+            known.push(Known { content, turn, state: state.map(turn_state).transpose()? });
+        }
+        Ok(known)
+    }
+
+    /// The same message, stored as context before, now wakes: one turn, and no context beside it.
+    fn wake(
+        &mut self,
+        channel_id: i64,
+        key: &[u8],
+        content: &[u8],
+        message: &InboundMessage,
+    ) -> Result<(AcceptedEvent, Option<TurnId>)> {
+        let conversation = self.conversation_heard(channel_id, message)?;
+        self.execute(
+            "DELETE FROM context WHERE conversation_id = ?1 AND turn_id IS NULL AND dedup_key = ?2",
+            (conversation, key),
+        )?;
+        let (turn, state) = self.insert_turn(channel_id, conversation, message, Some(key), None)?;
+        self.execute(
+            "UPDATE dedup SET turn_id = ?3, turn_nonce = ?4, expires_at_ms = NULL
+             WHERE key = ?1 AND content = ?2",
+            (key, content, turn.number, turn.nonce.cast_signed()),
+        )?;
+        let claimable = Some(turn).filter(|_| state == TurnState::Queued);
+        Ok((AcceptedEvent::Turn { turn, state }, claimable))
+    }
+
+    /// The conversation's row, which learns its newest context and that its person has written.
+    fn conversation_heard(&mut self, channel_id: i64, message: &InboundMessage) -> Result<i64> {
+        let (id, context, closed) = self.conversation(channel_id, &message.conversation)?;
+        if message.context.is_some() && message.context != context {
+            let sql = "UPDATE conversation SET context = ?2 WHERE id = ?1";
+            self.execute(sql, (id, &message.context))?;
+        }
+        if closed && !message.sender.is_bot {
+            self.execute("UPDATE conversation SET closed = 0 WHERE id = ?1", [id])?;
+            self.release_head(id)?;
+        }
+        Ok(id)
+    }
+
+    /// Number, newest context and whether it is closed; made where it is new.
+    pub(super) fn conversation(
+        &mut self,
+        channel_id: i64,
+        name: &str,
+    ) -> Result<(i64, Option<String>, bool)> {
+        let found = self.one(
+            "SELECT id, context, closed FROM conversation WHERE channel_id = ?1 AND name = ?2",
+            (channel_id, name),
+            |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)),
+        )?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        self.execute(
+            "INSERT INTO conversation (channel_id, name) VALUES (?1, ?2)",
+            (channel_id, name),
+        )?;
+        Ok((self.db.last_insert_rowid(), None, false))
+    }
+
+    /// A new turn at the end of its conversation's line; too old a message expires at once.
+    pub(super) fn insert_turn(
+        &mut self,
+        channel_id: i64,
+        conversation: i64,
+        message: &InboundMessage,
+        key: Option<&[u8]>,
+        replay_of: Option<i64>,
+    ) -> Result<(TurnId, TurnState)> {
+        let pending = self.tally.pending_turns.unsigned_abs();
+        if pending >= self.rules.pending_turns_max {
+            return Err(StoreError::Full { pending });
+        }
+        let now_ms = self.now.wall_ms;
+        let number = self.next_number();
+        let nonce = self.nonce();
+        let old_ms = now_ms.saturating_sub(ms(self.rules.turn.age_max_ms));
+        let sent_ms = message.sent_at_ms.map_or(now_ms, ms);
+        let expired = sent_ms < old_ms && replay_of.is_none();
+        let state = if expired { TurnState::Expired } else { TurnState::Queued };
+        let (reason, code, ended) = if expired {
+            let words = "the message was older than turn_max_age when it was accepted";
+            (Some(words), Some(code::TOO_OLD), Some(now_ms))
+        } else {
+            self.tally.pending_turns += 1;
+            (None, None, None)
+        };
+        let head = !expired && !self.turn_line_taken(conversation)?;
+        self.execute(
+            "INSERT INTO turn (id, nonce, seq, channel_id, conversation_id, state, head, code,
+               reason, external_id, dedup_key, payload, accepted_at_ms, due_ms, due_set_ms,
+               ended_at_ms, replay_of)
+             VALUES (?1, ?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?12, ?13, ?14)",
+            rusqlite::params![
+                number,
+                nonce.cast_signed(),
+                channel_id,
+                conversation,
+                turn_code(state),
+                head,
+                code,
+                reason,
+                message.external_id,
+                key,
+                to_json(message)?,
+                now_ms,
+                ended,
+                replay_of
+            ],
+        )?;
+        Ok((TurnId { number, nonce }, state))
+    }
+
+    pub(super) fn turn_line_taken(&self, conversation: i64) -> Result<bool> {
+        self.exists(
+            "SELECT 1 FROM turn WHERE conversation_id = ?1 AND state IN (0, 1, 2)",
+            [conversation],
+        )
+    }
+
+    fn keep_context(
+        &mut self,
+        conversation: i64,
+        key: &[u8],
+        content: &[u8],
+        message: &InboundMessage,
+    ) -> Result<()> {
+        let now_ms = self.now.wall_ms;
+        self.execute(
+            "INSERT INTO context (conversation_id, dedup_key, payload, at_ms)
+             VALUES (?1, ?2, ?3, ?4)",
+            (conversation, key, to_json(message)?, now_ms),
+        )?;
+        // The newest are kept: what was said last is what the next turn is about.
+        self.execute(
+            "DELETE FROM context WHERE conversation_id = ?1 AND turn_id IS NULL AND id <=
+               (SELECT id FROM context WHERE conversation_id = ?1 AND turn_id IS NULL
+                ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (conversation, self.rules.context_messages_max),
+        )?;
+        self.remember(key, content)
+    }
+
+    /// A key without a turn: kept for the window, no longer.
+    fn remember(&mut self, key: &[u8], content: &[u8]) -> Result<()> {
+        let now_ms = self.now.wall_ms;
+        let expires_ms = now_ms.saturating_add(ms(self.rules.dedup_window_ms)).min(NEVER_MS - 1);
+        self.execute(
+            "INSERT INTO dedup (key, content, accepted_at_ms, expires_at_ms)
+             VALUES (?1, ?2, ?3, ?4)",
+            (key, content, now_ms, expires_ms),
+        )?;
+        Ok(())
+    }
+
+    fn accept_abort(
+        &mut self,
+        channel_id: i64,
+        channel: &ChannelName,
+        request: &AbortRequest,
+    ) -> Result<AcceptedEvent> {
+        let key = key(channel, &request.conversation, &request.external_id, EventKind::Abort)?;
+        // A stop has no content of its own: the same id is the same stop.
+        let content = [0_u8; KEY_BYTES];
+        if !self.known(&key)?.is_empty() {
+            return Ok(AcceptedEvent::Duplicate { turn: None, state: None });
+        }
+        self.remember(&key, &content)?;
+        let (conversation, _, _) = self.conversation(channel_id, &request.conversation)?;
+        let by = format!("{} in {channel}", request.sender.id);
+        let stopped = self.abort_conversation(conversation, false, &by)?;
+        Ok(AcceptedEvent::Abort { stopped })
+    }
+}
+
+fn key(
+    channel: &ChannelName,
+    conversation: &str,
+    external_id: &str,
+    kind: EventKind,
+) -> Result<Vec<u8>> {
+    dedup::key(channel, conversation, external_id, kind)
+        .map(|key| key.0[..KEY_BYTES].to_vec())
+        .map_err(|e| StoreError::Invalid(e.to_string()))
+}
+
+/// A stop later in the same batch takes back the claim that the batch itself has made.
+fn forget_stopped(claimed: &mut Option<ClaimedTurn>, stopped: &[TurnId]) {
+    if claimed.as_ref().is_some_and(|c| stopped.contains(&c.claim.turn)) {
+        *claimed = None;
+    }
+}
+
+/// The message of a turn's row, under the name that its conversation has now.
+pub(super) fn read_message(payload: &str, conversation: &str) -> Result<InboundMessage> {
+    let mut message: InboundMessage = from_json(payload)?;
+    conversation.clone_into(&mut message.conversation);
+    Ok(message)
+}

@@ -1,0 +1,380 @@
+//! The store's core: a synchronous value that applies batches of commands. The writer thread is a
+//! small shell around it; a simulation calls it inline.
+//!
+//! A batch is one transaction and one sync. Each command of it runs under a savepoint of its own,
+//! so that one failure harms no other, and all are answered only after the commit. After a failed
+//! commit SQLite would go on, and what it then says may never have reached the disk: the core
+//! closes, reopens, reads whether the batch is there, and only then answers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rusqlite::Connection;
+
+use super::face::{Answer, ChannelRules, Command, HostRules, StoreError};
+use super::schema;
+use super::step::{Channels, Result, Step, Tally, failed};
+use crate::env::{Env, Now};
+use crate::lifecycle::id::{BootId, ChannelName};
+use crate::lifecycle::turn::TurnLimits;
+
+/// Counters of the core, for metrics and for tests that count syncs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CoreStats {
+    /// Batches that changed something: one sync each.
+    pub commits: u64,
+    pub commands: u64,
+    /// How often the file was closed and opened again after a failed commit.
+    pub reopened: u64,
+}
+
+/// An open store, without a thread.
+#[derive(Debug)]
+pub struct Core {
+    path: PathBuf,
+    env: Env,
+    /// None between a failed commit and a successful reopening.
+    db: Option<Connection>,
+    rules: HostRules,
+    channels: Channels,
+    tally: Tally,
+    batch: i64,
+    stats: CoreStats,
+    /// Pages in the WAL after the last commit; told by the engine, where checkpoints are ours.
+    wal_pages: Option<Arc<AtomicI64>>,
+}
+
+/// SQLite's default, which the migrations leave as it is.
+const PAGE_BYTES: i64 = 4096;
+
+impl Core {
+    /// Opens or makes the store at `path`.
+    ///
+    /// # Errors
+    /// Where the file is no store, of a newer schema, or cannot be written.
+    pub fn open(path: &Path, env: &Env) -> Result<Self> {
+        let mut core = Self {
+            path: path.to_owned(),
+            env: env.clone(),
+            db: None,
+            rules: HostRules {
+                boot: BootId(0),
+                turn: TurnLimits::default(),
+                dedup_window_ms: 7 * 86_400_000,
+                retention_ms: 7 * 86_400_000,
+                pending_turns_max: 1_000_000,
+                context_messages_max: 100,
+                state_keys_max: 1_000,
+                state_bytes_max: 1024 * 1024,
+            },
+            channels: Channels::default(),
+            tally: Tally::default(),
+            batch: 0,
+            stats: CoreStats::default(),
+            wal_pages: None,
+        };
+        core.reopen()?;
+        Ok(core)
+    }
+
+    /// What the core has done since it was opened.
+    #[must_use]
+    pub fn stats(&self) -> CoreStats {
+        self.stats
+    }
+
+    /// The connection, for reads in a simulation.
+    pub(super) fn connection(&self) -> Result<&Connection> {
+        self.db.as_ref().ok_or_else(|| StoreError::NotWritable("it is being reopened".to_owned()))
+    }
+
+    pub(super) fn rules(&self) -> (&HostRules, &Channels) {
+        (&self.rules, &self.channels)
+    }
+
+    /// Takes the checkpoints from the engine: from now on somebody else calls [`Core::checkpoint`].
+    pub(super) fn own_checkpoints(&mut self) -> Result<()> {
+        self.wal_pages = Some(Arc::default());
+        self.watch_wal()
+    }
+
+    fn watch_wal(&mut self) -> Result<()> {
+        let (Some(pages), Some(db)) = (&self.wal_pages, &mut self.db) else { return Ok(()) };
+        let pages = Arc::clone(pages);
+        db.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: std::ffi::c_int| {
+            pages.store(i64::from(count), Ordering::Relaxed);
+            Ok(())
+        }))
+        .map_err(failed)
+    }
+
+    /// Bytes in the WAL that are not yet overwritten by a new round.
+    pub(super) fn wal_bytes(&self) -> u64 {
+        let pages = self.wal_pages.as_ref().map_or(0, |pages| pages.load(Ordering::Relaxed));
+        (pages * PAGE_BYTES).unsigned_abs()
+    }
+
+    pub(super) fn wal_emptied(&self) {
+        if let Some(pages) = &self.wal_pages {
+            pages.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<(i64, i64)> {
+        schema::checkpoint(self.connection()?)
+    }
+
+    fn reopen(&mut self) -> Result<()> {
+        self.db = None;
+        let db = schema::open_writer(&self.path)?;
+        let numbers =
+            |sql: &str| -> Result<i64> { db.query_row(sql, [], |row| row.get(0)).map_err(failed) };
+        let last_number = numbers(
+            "SELECT max((SELECT coalesce(max(id), 0) FROM turn),
+                        (SELECT coalesce(max(id), 0) FROM delivery),
+                        (SELECT value FROM meta WHERE name = 'number_floor'))",
+        )?;
+        let pending_turns = numbers("SELECT count(*) FROM turn WHERE state IN (0, 1, 2)")?;
+        self.tally = Tally { last_number, pending_turns };
+        self.batch = numbers("SELECT value FROM meta WHERE name = 'batch'")?;
+        self.db = Some(db);
+        self.watch_wal()
+    }
+
+    /// Carries out a batch: one transaction, one sync, one answer per command, in order.
+    pub fn apply(&mut self, now: Now, commands: Vec<Command>) -> Vec<Result<Answer>> {
+        let count = commands.len();
+        self.stats.commands += count as u64;
+        if self.db.is_none()
+            && let Err(error) = self.reopen()
+        {
+            return vec![Err(error); count];
+        }
+        let tally = self.tally;
+        match self.transact(now, commands) {
+            Ok(answers) => answers,
+            Err((error, answers)) => {
+                self.tally = tally;
+                self.after_failed_commit(error, answers, count)
+            }
+        }
+    }
+
+    /// The answers, or what failed with the answers that would have been.
+    #[allow(clippy::type_complexity, reason = "one private caller")]
+    fn transact(
+        &mut self,
+        now: Now,
+        commands: Vec<Command>,
+    ) -> std::result::Result<Vec<Result<Answer>>, (StoreError, Vec<Result<Answer>>)> {
+        let Some(db) = self.db.take() else { return Err((reopening(), Vec::new())) };
+        let begun = db.prepare_cached("BEGIN IMMEDIATE").and_then(|mut s| s.execute([]));
+        let result = match begun {
+            Ok(_) => {
+                let before = db.total_changes();
+                let mut answers = Vec::with_capacity(commands.len());
+                for command in commands {
+                    answers.push(self.guarded(&db, now, command));
+                }
+                let changed = db.total_changes() != before;
+                self.commit(&db, changed, answers)
+            }
+            Err(error) => Err((failed(error), Vec::new())),
+        };
+        self.db = Some(db);
+        result
+    }
+
+    /// One command under its savepoint.
+    fn guarded(&mut self, db: &Connection, now: Now, command: Command) -> Result<Answer> {
+        let run = |sql: &str| {
+            db.prepare_cached(sql).and_then(|mut s| s.execute([])).map(|_| ()).map_err(failed)
+        };
+        let tally = self.tally;
+        run("SAVEPOINT command")?;
+        let answer = self.execute(db, now, command);
+        if answer.is_err() {
+            self.tally = tally;
+            // Where even this fails the transaction is gone, and the commit will say so.
+            let _ = run("ROLLBACK TO command");
+        }
+        let released = run("RELEASE command");
+        released.and(answer)
+    }
+
+    #[allow(clippy::type_complexity, reason = "one private caller")]
+    fn commit(
+        &mut self,
+        db: &Connection,
+        changed: bool,
+        answers: Vec<Result<Answer>>,
+    ) -> std::result::Result<Vec<Result<Answer>>, (StoreError, Vec<Result<Answer>>)> {
+        let finish = || -> rusqlite::Result<bool> {
+            // A batch that found nothing to do must cost no sync.
+            if !changed {
+                db.execute_batch("ROLLBACK")?;
+                return Ok(false);
+            }
+            db.prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'batch'")?
+                .execute([self.batch + 1])?;
+            db.prepare_cached("COMMIT")?.execute([])?;
+            Ok(true)
+        };
+        match finish() {
+            Ok(wrote) => {
+                self.batch += i64::from(wrote);
+                self.stats.commits += u64::from(wrote);
+                Ok(answers)
+            }
+            Err(error) => Err((failed(error), answers)),
+        }
+    }
+
+    /// Reads the truth back from the disk before anybody is told anything.
+    fn after_failed_commit(
+        &mut self,
+        error: StoreError,
+        answers: Vec<Result<Answer>>,
+        count: usize,
+    ) -> Vec<Result<Answer>> {
+        self.stats.reopened += 1;
+        tracing::error!(error = %error, "a commit failed; the store is closed and read again");
+        let wanted = self.batch + 1;
+        let there = self.reopen().is_ok() && self.batch == wanted && answers.len() == count;
+        // It is there; a further commit that succeeds makes it durable too.
+        if there && self.touch().is_ok() {
+            self.stats.commits += 1;
+            return answers;
+        }
+        if there {
+            self.db = None;
+        }
+        vec![Err(error); count]
+    }
+
+    fn touch(&mut self) -> Result<()> {
+        let db = self.connection()?;
+        let sql = "BEGIN IMMEDIATE; UPDATE meta SET value = value + 1 WHERE name = 'batch'; COMMIT";
+        db.execute_batch(sql).map_err(failed)?;
+        self.batch += 1;
+        Ok(())
+    }
+
+    fn execute(&mut self, db: &Connection, now: Now, command: Command) -> Result<Answer> {
+        if let Command::Rules(rules) = command {
+            self.rules = rules;
+            return Ok(Answer::Done);
+        }
+        let mut step = Step {
+            db,
+            now,
+            env: &self.env,
+            rules: &self.rules,
+            channels: &mut self.channels,
+            tally: &mut self.tally,
+        };
+        match command {
+            Command::Rules(_) => Ok(Answer::Done),
+            Command::Channel(rules) => step.set_channel(rules),
+            Command::ChannelsPresent(names) => step.channels_present(&names),
+            Command::Accept(accept) => {
+                step.accept(accept).map(|done| Answer::Accepted(Box::new(done)))
+            }
+            Command::ClaimTurn { lease } => {
+                step.claim_turn(lease).map(|turn| Answer::ClaimedTurn(turn.map(Box::new)))
+            }
+            Command::RenewTurn { claim, lease } => {
+                step.renew_turn(&claim, lease).map(Answer::Guarded)
+            }
+            Command::Progress { claim, rows, claim_first } => {
+                step.progress(&claim, rows, claim_first)
+            }
+            Command::Complete { claim, rows, claim_first } => {
+                step.complete(&claim, rows, claim_first)
+            }
+            Command::Silence { claim, claim_next_turn } => step.silence(&claim, claim_next_turn),
+            Command::LoseTry { claim, loss } => step.lose_try(&claim, &loss),
+            Command::ClaimDelivery { channel, lease } => step
+                .claim_delivery(&channel, lease)
+                .map(|claimed| Answer::ClaimedDelivery(claimed.map(Box::new))),
+            Command::RenewDelivery { claim, lease } => {
+                step.renew_delivery(&claim, lease).map(Answer::Guarded)
+            }
+            Command::Record(record) => {
+                step.record(*record).map(|recorded| Answer::Recorded(Box::new(recorded)))
+            }
+            Command::RecordAsk { claim, answer, state, next } => step
+                .record_ask(&claim, &answer, &state, next)
+                .map(|recorded| Answer::Recorded(Box::new(recorded))),
+            Command::Abort { scope, by } => step
+                .abort(&scope, &by)
+                .map(|(operated, stopped)| Answer::Operated { operated, stopped }),
+            Command::Resolve { delivery, how, by } => step
+                .resolve(delivery, how, &by)
+                .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
+            Command::Replay { of, force, by: _ } => step
+                .replay(&of, force)
+                .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
+            Command::SwitchChannel { channel, switch } => step
+                .switch_channel(&channel, &switch)
+                .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
+            Command::Sweep(sweep) => step.sweep(sweep),
+        }
+    }
+}
+
+fn reopening() -> StoreError {
+    StoreError::NotWritable("it is being reopened after a failed commit".to_owned())
+}
+
+impl Step<'_> {
+    fn set_channel(&mut self, rules: ChannelRules) -> Result<Answer> {
+        let same = self.one(
+            "SELECT id FROM channel WHERE name = ?1 AND present = 1 AND adapter IS ?2
+               AND version IS ?3 AND digest IS ?4",
+            (&rules.channel.0, &rules.adapter, &rules.version, &rules.digest),
+            |r| r.get::<_, i64>(0),
+        )?;
+        let id = match same {
+            Some(id) => id,
+            None => self
+                .one(
+                    "INSERT INTO channel (name, present, adapter, version, digest)
+                 VALUES (?1, 1, ?2, ?3, ?4)
+                 ON CONFLICT (name) DO UPDATE SET present = 1, adapter = ?2, version = ?3,
+                   digest = ?4
+                 RETURNING id",
+                    (&rules.channel.0, &rules.adapter, &rules.version, &rules.digest),
+                    |r| r.get(0),
+                )?
+                .ok_or_else(|| StoreError::Corrupt("a channel's row has no number".to_owned()))?,
+        };
+        self.channels.ids.insert(rules.channel.clone(), id);
+        self.channels.by_id.insert(id, rules);
+        Ok(Answer::Done)
+    }
+
+    fn channels_present(&mut self, names: &[ChannelName]) -> Result<Answer> {
+        let all = self.all("SELECT id, name, present FROM channel", [], |r| {
+            Ok((r.get::<_, i64>(0)?, ChannelName(r.get(1)?), r.get::<_, bool>(2)?))
+        })?;
+        let mut changed = 0;
+        for (id, name, present) in &all {
+            let named = names.contains(name);
+            if named != *present {
+                let sql = "UPDATE channel SET present = ?2 WHERE id = ?1";
+                changed += self.execute(sql, (id, named))? as u64;
+            }
+            if !named {
+                self.channels.by_id.remove(id);
+                self.channels.ids.remove(name);
+            }
+        }
+        for name in names.iter().filter(|name| !all.iter().any(|(_, known, _)| known == *name)) {
+            let sql = "INSERT INTO channel (name, present) VALUES (?1, 1)";
+            changed += self.execute(sql, [&name.0])? as u64;
+        }
+        Ok(Answer::Changed(changed))
+    }
+}

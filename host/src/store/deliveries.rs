@@ -1,0 +1,368 @@
+//! Deliveries: made by a turn's try, and claimed, the attempt on disk before the adapter is
+//! called.
+
+use super::face::{ClaimedDelivery, DeliveryClaim, DeliveryWork, Guarded, Lease, NewDelivery};
+use super::line::RowFacts;
+use super::step::{NEVER_MS, Result, Step, from_json, kind_code, ms, to_json};
+use super::turns::TurnFacts;
+use crate::lifecycle::delivery::{
+    DeliveryEvent, DeliveryState, ExpireAction, PROGRESS_AGE_MAX_MS, code,
+};
+use crate::lifecycle::id::{ChannelName, ClaimToken, DeliveryId, TurnId};
+use crate::lifecycle::message::{OutboundMessage, Place, Reply};
+use crate::lifecycle::settle::{self, OpenRow, Settle};
+
+/// Rows that one claim looks at: those that come to rest instead of going out do not hide the one
+/// that may go, and no claim holds the writer for long.
+const LOOKS_PER_CLAIM_MAX: u32 = 64;
+
+/// Where a free row comes from, or the turn that guards it.
+pub(super) struct RowOrigin {
+    pub(super) turn: Option<(TurnId, u32)>,
+    pub(super) about_turn: Option<i64>,
+    pub(super) replay_of: Option<i64>,
+}
+
+/// What a new row says and where.
+pub(super) struct RowBody<'a> {
+    pub(super) channel: i64,
+    pub(super) conversation: i64,
+    pub(super) context: Option<&'a str>,
+    pub(super) reply_to: Option<&'a str>,
+}
+
+impl Step<'_> {
+    pub(super) fn insert_deliveries(
+        &mut self,
+        facts: &TurnFacts,
+        rows: Vec<NewDelivery>,
+    ) -> Result<Vec<DeliveryId>> {
+        let found = self.one(
+            "SELECT channel_id, external_id, payload FROM turn WHERE id = ?1",
+            [facts.id.number],
+            |r| Ok((r.get(0)?, r.get::<_, Option<String>>(1)?, r.get::<_, String>(2)?)),
+        )?;
+        let Some((channel, reply_to, payload)) = found else { return Ok(Vec::new()) };
+        let message: crate::lifecycle::message::InboundMessage = from_json(&payload)?;
+        let body = RowBody {
+            channel,
+            conversation: facts.conversation,
+            context: message.context.as_deref(),
+            reply_to: reply_to.as_deref(),
+        };
+        let origin = RowOrigin {
+            turn: Some((facts.id, facts.try_number)),
+            about_turn: None,
+            replay_of: None,
+        };
+        self.insert_reply(&body, &origin, &rows)
+    }
+
+    /// The rows of one reply, at the end of their conversation's line.
+    pub(super) fn insert_reply(
+        &mut self,
+        body: &RowBody<'_>,
+        origin: &RowOrigin,
+        rows: &[NewDelivery],
+    ) -> Result<Vec<DeliveryId>> {
+        let now_ms = self.now.wall_ms;
+        let line_taken = self.exists(
+            "SELECT 1 FROM delivery WHERE conversation_id = ?1 AND state IN (0, 1, 2)",
+            [body.conversation],
+        )?;
+        let open_from_ms = self.conversation_open_from(body.conversation)?;
+        let reply = self.tally.last_number + 1;
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in rows {
+            let number = self.next_number();
+            let nonce = self.nonce();
+            let head = !line_taken && ids.is_empty();
+            let next_at_ms = if head { open_from_ms.max(now_ms) } else { now_ms };
+            self.execute(
+                "INSERT INTO delivery (id, nonce, seq, channel_id, conversation_id, turn_id,
+                   turn_try, about_turn, replay_of, kind, reply, part, parts, state, head, payload,
+                   context, reply_to, created_at_ms, next_at_ms, next_set_ms)
+                 VALUES (?1, ?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?15,
+                   ?16, ?17, ?18, ?17)",
+                rusqlite::params![
+                    number,
+                    nonce.cast_signed(),
+                    body.channel,
+                    body.conversation,
+                    origin.turn.map(|(turn, _)| turn.number),
+                    origin.turn.map(|(_, number)| number),
+                    origin.about_turn,
+                    origin.replay_of,
+                    kind_code(row.kind),
+                    reply,
+                    row.part,
+                    row.parts,
+                    head,
+                    to_json(&row.body)?,
+                    body.context,
+                    body.reply_to,
+                    now_ms,
+                    next_at_ms
+                ],
+            )?;
+            ids.push(DeliveryId { number, nonce });
+        }
+        Ok(ids)
+    }
+
+    /// Claims this row if it is the head of its conversation and may go now.
+    pub(super) fn claim_if_head(
+        &mut self,
+        id: DeliveryId,
+        lease: Lease,
+    ) -> Result<Option<ClaimedDelivery>> {
+        let due = self.one(
+            "SELECT channel_id FROM delivery WHERE id = ?1 AND head = 1 AND claim_token IS NULL
+               AND next_at_ms <= ?2",
+            (id.number, self.now.wall_ms),
+            |r| r.get(0),
+        )?;
+        let Some(channel) = due else { return Ok(None) };
+        if !self.channel_open(channel)? {
+            return Ok(None);
+        }
+        self.look_at(id.number, lease)
+    }
+
+    /// The next due delivery of a channel.
+    pub(super) fn claim_delivery(
+        &mut self,
+        channel: &ChannelName,
+        lease: Lease,
+    ) -> Result<Option<ClaimedDelivery>> {
+        let channel_id = self.channel_id(channel)?;
+        if !self.channel_open(channel_id)? {
+            return Ok(None);
+        }
+        for _ in 0..LOOKS_PER_CLAIM_MAX {
+            let found = self.one(
+                "SELECT id FROM delivery WHERE channel_id = ?1 AND head = 1
+                   AND claim_token IS NULL AND next_at_ms <= ?2
+                 ORDER BY next_at_ms, seq LIMIT 1",
+                [channel_id, self.now.wall_ms],
+                |r| r.get(0),
+            )?;
+            let Some(number) = found else { return Ok(None) };
+            if let Some(claimed) = self.look_at(number, lease)? {
+                return Ok(Some(claimed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The head of this conversation, if it is due: the fold behind a recorded outcome.
+    pub(super) fn claim_next_delivery(
+        &mut self,
+        conversation: i64,
+        lease: Lease,
+    ) -> Result<Option<ClaimedDelivery>> {
+        let found = self.one(
+            "SELECT id, channel_id FROM delivery
+             WHERE conversation_id = ?1 AND state IN (0, 1, 2) AND head = 1
+               AND claim_token IS NULL AND next_at_ms <= ?2 ORDER BY seq LIMIT 1",
+            [conversation, self.now.wall_ms],
+            |r| Ok((r.get(0)?, r.get(1)?)),
+        )?;
+        let Some((number, channel)) = found else { return Ok(None) };
+        if !self.channel_open(channel)? {
+            return Ok(None);
+        }
+        self.look_at(number, lease)
+    }
+
+    /// Decides what becomes of a head that is due: claimed, or brought to rest.
+    fn look_at(&mut self, number: i64, lease: Lease) -> Result<Option<ClaimedDelivery>> {
+        let Some(row) = self.row(number)? else { return Ok(None) };
+        match row.state {
+            DeliveryState::Queued => self.look_at_queued(&row, lease),
+            DeliveryState::UnknownOpen => self.look_at_unknown(&row, lease),
+            DeliveryState::Sending
+            | DeliveryState::UnknownHeld
+            | DeliveryState::Delivered
+            | DeliveryState::Dead
+            | DeliveryState::Cancelled
+            | DeliveryState::Expired => Ok(None),
+        }
+    }
+
+    fn look_at_queued(&mut self, row: &RowFacts, lease: Lease) -> Result<Option<ClaimedDelivery>> {
+        let Some(rules) = self.channels.by_id.get(&row.channel) else { return Ok(None) };
+        let has_progress = rules.has_progress;
+        if row.unwanted {
+            let words = "its turn does not want it any more";
+            self.rest_row(row, DeliveryEvent::Unwanted, Some(code::TURN_ENDED), Some(words))?;
+            return Ok(None);
+        }
+        if row.kind.is_progress() && !has_progress {
+            let words = "the adapter exports no `progress`";
+            let word = Some(code::NO_PROGRESS_EXPORT);
+            self.rest_row(row, DeliveryEvent::Unwanted, word, Some(words))?;
+            return Ok(None);
+        }
+        if self.is_too_old(row) {
+            self.expire_row(row)?;
+            return Ok(None);
+        }
+        self.send_claim(row, lease).map(Some)
+    }
+
+    pub(super) fn is_too_old(&self, row: &RowFacts) -> bool {
+        let Some(rules) = self.channels.by_id.get(&row.channel) else { return false };
+        let age_ms = self.now.wall_ms.saturating_sub(row.created_at_ms);
+        if row.kind.is_progress() {
+            return age_ms > ms(PROGRESS_AGE_MAX_MS);
+        }
+        match rules.delivery.expire_action {
+            ExpireAction::Deliver => false,
+            ExpireAction::Fail => age_ms > ms(rules.delivery.age_max_ms),
+        }
+    }
+
+    pub(super) fn expire_row(
+        &mut self,
+        row: &RowFacts,
+    ) -> Result<(DeliveryState, Option<super::face::TurnEnd>)> {
+        let words = "older than its channel allows";
+        self.rest_row(row, DeliveryEvent::TooOld, Some(code::TOO_OLD), Some(words))
+    }
+
+    /// How an open unknown is decided now.
+    pub(super) fn settle_by(&self, row: &RowFacts) -> Option<(Settle, OpenRow)> {
+        let rules = self.channels.by_id.get(&row.channel)?;
+        let since = row.first_attempt_at_ms.map_or(0, |at| self.now.wall_ms.saturating_sub(at));
+        let open = OpenRow {
+            kind: row.kind,
+            attempts: row.attempts,
+            asked: row.asked,
+            asking_over: row.asking_over,
+            since_first_attempt_ms: since.max(0).unsigned_abs(),
+            unwanted: row.unwanted,
+        };
+        Some((settle::decide(&open, &rules.means, &rules.delivery), open))
+    }
+
+    fn look_at_unknown(&mut self, row: &RowFacts, lease: Lease) -> Result<Option<ClaimedDelivery>> {
+        let Some((settle, _)) = self.settle_by(row) else { return Ok(None) };
+        match settle {
+            Settle::Resend { possible_double } => {
+                let mut queued = row.clone();
+                queued.state = super::line::next_state(row, DeliveryEvent::Resend)?;
+                self.execute(
+                    "UPDATE delivery SET state = 0, possible_double = max(possible_double, ?2)
+                     WHERE id = ?1",
+                    (row.id.number, possible_double),
+                )?;
+                self.send_claim(&queued, lease).map(Some)
+            }
+            Settle::Ask => self.ask_claim(row, lease).map(Some),
+            Settle::Hold { code, sentence } => {
+                self.rest_row(row, DeliveryEvent::Hold, Some(code), Some(sentence))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// `sending`, with its attempt open: committed before the adapter is called.
+    fn send_claim(&mut self, row: &RowFacts, lease: Lease) -> Result<ClaimedDelivery> {
+        super::line::next_state(row, DeliveryEvent::Claimed)?;
+        let token = self.env.claim_token();
+        let now_ms = self.now.wall_ms;
+        let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms));
+        let call = row.call + 1;
+        self.execute(
+            "UPDATE delivery SET state = 1, call = ?2, attempts = attempts + 1,
+               waits_for_channel = 0, claim_boot = ?3, claim_token = ?4, claim_expires = ?5,
+               first_attempt_at_ms = coalesce(first_attempt_at_ms, ?6)
+             WHERE id = ?1",
+            (row.id.number, call, self.rules.boot.0, token.0, expires, now_ms),
+        )?;
+        let digest = self.channels.by_id.get(&row.channel).map(|rules| rules.digest.clone());
+        self.execute(
+            "INSERT INTO attempt (delivery_id, call, started_at_ms, digest)
+             VALUES (?1, ?2, ?3, ?4)",
+            (row.id.number, call, now_ms, digest),
+        )?;
+        self.claimed(row, token, call, DeliveryWork::Send)
+    }
+
+    fn ask_claim(&mut self, row: &RowFacts, lease: Lease) -> Result<ClaimedDelivery> {
+        let token = self.env.claim_token();
+        let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms));
+        self.execute(
+            "UPDATE delivery SET asked = asked + 1, claim_boot = ?2, claim_token = ?3,
+               claim_expires = ?4
+             WHERE id = ?1",
+            (row.id.number, self.rules.boot.0, token.0, expires),
+        )?;
+        let first_attempt_at_ms = row.first_attempt_at_ms.unwrap_or(row.created_at_ms);
+        self.claimed(row, token, row.call, DeliveryWork::Ask { first_attempt_at_ms })
+    }
+
+    fn claimed(
+        &self,
+        row: &RowFacts,
+        token: ClaimToken,
+        call: u32,
+        work: DeliveryWork,
+    ) -> Result<ClaimedDelivery> {
+        let found = self.one(
+            "SELECT payload, context, reply_to, parts, about_turn FROM delivery WHERE id = ?1",
+            [row.id.number],
+            |r| {
+                let place: (Option<String>, Option<String>) = (r.get(1)?, r.get(2)?);
+                Ok((r.get::<_, String>(0)?, place, r.get(3)?, r.get::<_, Option<i64>>(4)?))
+            },
+        )?;
+        let gone = || super::face::StoreError::Corrupt(format!("{} is gone", row.id));
+        let (payload, (context, reply_to), parts, about) = found.ok_or_else(gone)?;
+        let reply: Reply = from_json(&payload)?;
+        let about_turn = match about {
+            Some(number) => self.turn_id_of(number)?,
+            None => None,
+        };
+        let conversation = self.conversation_name(row.conversation)?;
+        let message = OutboundMessage {
+            delivery_id: row.id,
+            turn_id: row.turn.or(about_turn),
+            place: Place { conversation, context, reply_to },
+            text: reply.text,
+            format: reply.format,
+            part: row.part,
+            parts,
+            attempt: call,
+            extras: reply.extras,
+        };
+        Ok(ClaimedDelivery {
+            claim: DeliveryClaim { delivery: row.id, token, call },
+            work,
+            channel: self.channel_name(row.channel)?,
+            kind: row.kind,
+            turn: row.turn,
+            message,
+        })
+    }
+
+    pub(super) fn turn_id_of(&self, number: i64) -> Result<Option<TurnId>> {
+        let sql = "SELECT nonce FROM turn WHERE id = ?1";
+        self.one(sql, [number], |r| Ok(super::step::turn_id(number, r.get(0)?)))
+    }
+
+    pub(super) fn renew_delivery(
+        &mut self,
+        claim: &DeliveryClaim,
+        lease: Lease,
+    ) -> Result<Guarded> {
+        let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms)).min(NEVER_MS - 1);
+        let changed = self.execute(
+            "UPDATE delivery SET claim_expires = ?3
+             WHERE id = ?1 AND claim_token = ?2 AND claim_boot = ?4 AND call = ?5",
+            (claim.delivery.number, claim.token.0, expires, self.rules.boot.0, claim.call),
+        )?;
+        Ok(if changed == 1 { Guarded::Done } else { Guarded::Lost })
+    }
+}

@@ -1,0 +1,242 @@
+//! Lists and details for people and scripts: oldest first, filters before limits, payloads only
+//! where they are asked for.
+
+use rusqlite::Row;
+
+use super::query::{AttemptRow, DeliveryDetail, DeliveryRow, ListFilter, TurnDetail, TurnRow};
+use super::read::{Reader, page, wrong};
+use super::step::{NEVER_MS, Result, delivery_id, delivery_kind, delivery_state, from_json};
+use super::step::{turn_id, turn_state};
+use crate::lifecycle::delivery::DeliveryState;
+use crate::lifecycle::id::{DeliveryId, TurnId};
+use crate::lifecycle::turn::TurnState;
+
+use super::face::StoreError;
+
+const TURN: &str = "SELECT t.id, t.nonce, c.name, v.name, t.external_id, t.state, t.tries,
+    t.accepted_at_ms, t.ended_at_ms, t.code, t.reason
+  FROM turn t JOIN channel c ON c.id = t.channel_id JOIN conversation v ON v.id = t.conversation_id";
+
+const DELIVERY: &str = "SELECT d.id, d.nonce, coalesce(d.turn_id, d.about_turn), t.nonce, c.name,
+    v.name, d.kind, d.part, d.parts, d.state, d.attempts, d.next_at_ms, d.platform_id, d.code,
+    d.reason
+  FROM delivery d JOIN channel c ON c.id = d.channel_id
+    JOIN conversation v ON v.id = d.conversation_id
+    LEFT JOIN turn t ON t.id = coalesce(d.turn_id, d.about_turn)";
+
+fn state_numbers<T: Copy>(all: &[T], keep: impl Fn(T) -> bool) -> String {
+    let numbers: Vec<String> = all
+        .iter()
+        .enumerate()
+        .filter(|(_, state)| keep(**state))
+        .map(|(number, _)| number.to_string())
+        .collect();
+    numbers.join(", ")
+}
+
+impl Reader<'_> {
+    pub(super) fn turns(&self, filter: &ListFilter) -> Result<Vec<TurnRow>> {
+        let after = filter.after.as_deref().map(str::parse::<TurnId>).transpose();
+        let (after, limit) = page(after.map_err(|e| wrong(&e))?.map(|id| id.number), filter.limit);
+        let states = match filter.state.as_deref() {
+            None => String::new(),
+            Some(word) => {
+                let state = TurnState::from_word(word).ok_or_else(|| no_such_state(word, TURNS))?;
+                let numbers = state_numbers(&TurnState::ALL, |other| other == state);
+                format!(" AND t.state IN ({numbers})")
+            }
+        };
+        let sql = format!(
+            "{TURN} WHERE t.id > ?1 AND (?2 IS NULL OR c.name = ?2) AND (?3 IS NULL OR v.name = ?3)
+             {states} ORDER BY t.id LIMIT ?4"
+        );
+        let rows =
+            self.all(&sql, (after, &filter.channel, &filter.conversation, limit), read_turn)?;
+        rows.into_iter().map(finish_turn).collect()
+    }
+
+    pub(super) fn turn(&self, id: TurnId, payload: bool) -> Result<Option<TurnDetail>> {
+        let sql = format!("{TURN} WHERE t.id = ?1 AND t.nonce = ?2");
+        let found = self.one(&sql, (id.number, id.nonce.cast_signed()), read_turn)?;
+        let Some(row) = found else { return Ok(None) };
+        let row = finish_turn(row)?;
+        let more = self.one(
+            "SELECT t.try, t.host_losses, t.due_ms, t.ended_by, t.replay_of, o.nonce, t.payload
+             FROM turn t LEFT JOIN turn o ON o.id = t.replay_of WHERE t.id = ?1",
+            [id.number],
+            |r| {
+                let counters: (u32, u32, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
+                let replay: (Option<i64>, Option<i64>) = (r.get(4)?, r.get(5)?);
+                Ok((counters, r.get::<_, Option<String>>(3)?, replay, r.get::<_, String>(6)?))
+            },
+        )?;
+        let Some(((try_number, host_losses, due_ms), ended_by, replay, text)) = more else {
+            return Ok(None);
+        };
+        let sql = format!("{DELIVERY} WHERE d.turn_id = ?1 OR d.about_turn = ?1 ORDER BY d.id");
+        let rows = self.all(&sql, [id.number], read_delivery)?;
+        let deliveries: Result<Vec<DeliveryRow>> = rows.into_iter().map(finish_delivery).collect();
+        let waits = row.state == TurnState::Queued.word();
+        Ok(Some(TurnDetail {
+            row,
+            try_number,
+            host_losses,
+            due_at_ms: Some(due_ms).filter(|_| waits),
+            ended_by,
+            replay_of: replay.0.zip(replay.1).map(|(n, nonce)| turn_id(n, nonce).to_string()),
+            deliveries: deliveries?,
+            message: if payload { Some(from_json(&text)?) } else { None },
+        }))
+    }
+
+    pub(super) fn outbox(&self, filter: &ListFilter) -> Result<Vec<DeliveryRow>> {
+        let after = filter.after.as_deref().map(str::parse::<DeliveryId>).transpose();
+        let (after, limit) = page(after.map_err(|e| wrong(&e))?.map(|id| id.number), filter.limit);
+        let states = match filter.state.as_deref() {
+            None => String::new(),
+            Some(word) => {
+                let numbers = state_numbers(&DeliveryState::ALL, |state| match word {
+                    "held" => state == DeliveryState::UnknownHeld,
+                    other => state.word() == other,
+                });
+                if numbers.is_empty() {
+                    return Err(no_such_state(word, DELIVERIES));
+                }
+                format!(" AND d.state IN ({numbers})")
+            }
+        };
+        let sql = format!(
+            "{DELIVERY} WHERE d.id > ?1 AND (?2 IS NULL OR c.name = ?2)
+               AND (?3 IS NULL OR v.name = ?3) {states} ORDER BY d.id LIMIT ?4"
+        );
+        let rows =
+            self.all(&sql, (after, &filter.channel, &filter.conversation, limit), read_delivery)?;
+        rows.into_iter().map(finish_delivery).collect()
+    }
+
+    pub(super) fn delivery(&self, id: DeliveryId, payload: bool) -> Result<Option<DeliveryDetail>> {
+        let sql = format!("{DELIVERY} WHERE d.id = ?1 AND d.nonce = ?2");
+        let found = self.one(&sql, (id.number, id.nonce.cast_signed()), read_delivery)?;
+        let Some(row) = found else { return Ok(None) };
+        let row = finish_delivery(row)?;
+        let detail = self.one(
+            "SELECT d.created_at_ms, d.maybe_sent, d.possible_double, d.asked, d.about_turn, t.nonce,
+               d.replay_of, o.nonce, d.resolved_by, d.payload
+             FROM delivery d LEFT JOIN turn t ON t.id = d.about_turn
+               LEFT JOIN delivery o ON o.id = d.replay_of
+             WHERE d.id = ?1",
+            [id.number],
+            |r| {
+                let about: (Option<i64>, Option<i64>) = (r.get(4)?, r.get(5)?);
+                let replay: (Option<i64>, Option<i64>) = (r.get(6)?, r.get(7)?);
+                let text: String = r.get(9)?;
+                let detail = DeliveryDetail {
+                    row: row.clone(),
+                    created_at_ms: r.get(0)?,
+                    maybe_sent: r.get(1)?,
+                    possible_double: r.get(2)?,
+                    asked: r.get(3)?,
+                    about_turn: about.0.zip(about.1).map(|(n, k)| turn_id(n, k).to_string()),
+                    replay_of: replay.0.zip(replay.1).map(|(n, k)| delivery_id(n, k).to_string()),
+                    resolved_by: r.get(8)?,
+                    history: Vec::new(),
+                    late_receipts: Vec::new(),
+                    body: None,
+                };
+                Ok((detail, text))
+            },
+        )?;
+        let Some((mut detail, text)) = detail else { return Ok(None) };
+        detail.history = self.attempts(id.number)?;
+        let sql = "SELECT payload FROM receipt WHERE delivery_id = ?1 ORDER BY at_ms";
+        let receipts: Vec<String> = self.all(sql, [id.number], |r| r.get(0))?;
+        let receipts: Result<Vec<serde_json::Value>> =
+            receipts.iter().map(|t| from_json(t)).collect();
+        detail.late_receipts = receipts?;
+        if payload {
+            detail.body = Some(from_json(&text)?);
+        }
+        Ok(Some(detail))
+    }
+
+    fn attempts(&self, delivery: i64) -> Result<Vec<AttemptRow>> {
+        self.all(
+            "SELECT call, started_at_ms, ended_at_ms, outcome, code, reason, digest, contradicted
+             FROM attempt WHERE delivery_id = ?1 ORDER BY call",
+            [delivery],
+            |r| {
+                Ok(AttemptRow {
+                    call: r.get(0)?,
+                    started_at_ms: r.get(1)?,
+                    ended_at_ms: r.get(2)?,
+                    outcome: r.get(3)?,
+                    code: r.get(4)?,
+                    reason: r.get(5)?,
+                    digest: r.get(6)?,
+                    contradicted: r.get(7)?,
+                })
+            },
+        )
+    }
+}
+
+const TURNS: &str = "queued, running, delivering, delivered, silent, failed, aborted, expired";
+const DELIVERIES: &str = "queued, sending, unknown, held, delivered, dead, cancelled, expired";
+
+fn no_such_state(word: &str, known: &str) -> StoreError {
+    StoreError::Invalid(format!("\"{word}\" is no state; there are {known}"))
+}
+
+fn read_turn(r: &Row<'_>) -> rusqlite::Result<(TurnRow, i64)> {
+    let row = TurnRow {
+        id: turn_id(r.get(0)?, r.get(1)?),
+        channel: r.get(2)?,
+        conversation: r.get(3)?,
+        external_id: r.get(4)?,
+        state: String::new(),
+        attempts: r.get(6)?,
+        accepted_at_ms: r.get(7)?,
+        ended_at_ms: r.get(8)?,
+        code: r.get(9)?,
+        reason: r.get(10)?,
+    };
+    Ok((row, r.get(5)?))
+}
+
+fn finish_turn((mut row, state): (TurnRow, i64)) -> Result<TurnRow> {
+    turn_state(state)?.word().clone_into(&mut row.state);
+    Ok(row)
+}
+
+fn read_delivery(r: &Row<'_>) -> rusqlite::Result<(DeliveryRow, i64, i64, i64)> {
+    let turn: (Option<i64>, Option<i64>) = (r.get(2)?, r.get(3)?);
+    let row = DeliveryRow {
+        id: delivery_id(r.get(0)?, r.get(1)?),
+        turn_id: turn.0.zip(turn.1).map(|(number, nonce)| turn_id(number, nonce)),
+        channel: r.get(4)?,
+        conversation: r.get(5)?,
+        kind: crate::lifecycle::message::DeliveryKind::Final,
+        part: r.get(7)?,
+        parts: r.get(8)?,
+        state: String::new(),
+        held: false,
+        attempts: r.get(10)?,
+        next_attempt_at_ms: None,
+        platform_id: r.get(12)?,
+        code: r.get(13)?,
+        reason: r.get(14)?,
+    };
+    Ok((row, r.get(6)?, r.get(9)?, r.get(11)?))
+}
+
+fn finish_delivery(
+    (mut row, kind, state, next_at_ms): (DeliveryRow, i64, i64, i64),
+) -> Result<DeliveryRow> {
+    row.kind = delivery_kind(kind)?;
+    let state = delivery_state(state)?;
+    state.word().clone_into(&mut row.state);
+    row.held = state == DeliveryState::UnknownHeld;
+    let waits = matches!(state, DeliveryState::Queued | DeliveryState::UnknownOpen);
+    row.next_attempt_at_ms = Some(next_at_ms).filter(|at| waits && *at < NEVER_MS);
+    Ok(row)
+}

@@ -1,0 +1,137 @@
+//! Opening a store: pragmas proven, migrations numbered and forward only, a newer schema refused
+//! without a write. Opening a current store writes nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::face::StoreError;
+
+/// In the file's header, so that a stranger's SQLite file is not taken for a store.
+const APPLICATION_ID: i64 = 0x4c57_4f44;
+/// In order; the schema's number is how many have run.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of the writer, and of each reader, in KiB.
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+const READER_CACHE_KIB: i64 = 2 * 1024;
+/// Statements kept prepared per connection.
+const STATEMENTS_CACHED: usize = 128;
+
+pub(super) fn engine_error(error: &rusqlite::Error) -> StoreError {
+    StoreError::NotWritable(error.to_string())
+}
+
+/// Opens the writer's connection, and makes or migrates the store where that is due.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
+    prepare(&db, WRITER_CACHE_KIB).map_err(|e| cannot_open(path, &e))?;
+    migrate(&db, path)?;
+    prove(&db, path)?;
+    Ok(db)
+}
+
+/// Opens a reader's connection to a store that is there.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
+    db.busy_timeout(BUSY_TIMEOUT).map_err(|e| cannot_open(path, &e))?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    db.pragma_update(None, "cache_size", -READER_CACHE_KIB).map_err(|e| cannot_open(path, &e))?;
+    db.pragma_update(None, "query_only", true).map_err(|e| cannot_open(path, &e))?;
+    refuse_newer(&db, path)?;
+    Ok(db)
+}
+
+fn cannot_open(path: &Path, error: &rusqlite::Error) -> StoreError {
+    StoreError::NotWritable(format!("{}: {error}", path.display()))
+}
+
+fn prepare(db: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "cache_size", -cache_kib)?;
+    db.pragma_update(None, "temp_store", "MEMORY")
+}
+
+fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, name, |row| row.get(0))
+}
+
+fn refuse_newer(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let version = pragma(db, "user_version").map_err(|e| cannot_open(path, &e))?;
+    let application = pragma(db, "application_id").map_err(|e| cannot_open(path, &e))?;
+    if application != 0 && application != APPLICATION_ID {
+        let name = path.display();
+        return Err(StoreError::Invalid(format!(
+            "{name} is another program's SQLite file, not a store of Lastword; it is left alone"
+        )));
+    }
+    if version > MIGRATIONS.len() as i64 {
+        let (name, known) = (path.display(), MIGRATIONS.len());
+        return Err(StoreError::Invalid(format!(
+            "{name} has schema {version}, and this host knows up to {known}: it was written by a \
+             newer Lastword; run that one (nothing was changed)"
+        )));
+    }
+    Ok(version)
+}
+
+fn migrate(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let version = refuse_newer(db, path)?;
+    let done = usize::try_from(version).unwrap_or(0);
+    if done == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let tables: i64 = db
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|e| cannot_open(path, &e))?;
+    if version == 0 && tables > 0 {
+        let name = path.display();
+        return Err(StoreError::Invalid(format!(
+            "{name} is a SQLite file with tables of another program; it is left alone"
+        )));
+    }
+    let run = || -> rusqlite::Result<()> {
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+            db.execute_batch(&format!(
+                "BEGIN EXCLUSIVE; {migration}; PRAGMA application_id = {APPLICATION_ID}; \
+                 PRAGMA user_version = {}; COMMIT;",
+                index + 1
+            ))?;
+        }
+        Ok(())
+    };
+    run().map_err(|e| cannot_open(path, &e))
+}
+
+/// Reads back what durability rests on: an engine that ignores a pragma says nothing.
+fn prove(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let read = || -> rusqlite::Result<(String, i64, i64)> {
+        let journal = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        Ok((journal, pragma(db, "synchronous")?, pragma(db, "foreign_keys")?))
+    };
+    let (journal, synchronous, foreign_keys) = read().map_err(|e| cannot_open(path, &e))?;
+    // 2 is FULL.
+    if journal != "wal" || synchronous != 2 || foreign_keys != 1 {
+        return Err(StoreError::NotWritable(format!(
+            "{}: the file system gives no durable WAL (journal_mode {journal}, synchronous \
+             {synchronous}, foreign_keys {foreign_keys}); put data_dir on a local disk",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Moves what it can from the WAL to the file: frames in the WAL, and how many of them are moved.
+pub(super) fn checkpoint(db: &Connection) -> Result<(i64, i64), StoreError> {
+    db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
+        .map_err(|e| engine_error(&e))
+}

@@ -1,0 +1,4 @@
+//! The store at work on a real SQLite file: one lifecycle after the other.
+
+mod lifecycle;
+mod rig;

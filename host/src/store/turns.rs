@@ -1,0 +1,409 @@
+//! Turns at work: claimed, renewed, completed, lost, ended. Each statement names the state, the
+//! claim and the try that it leaves.
+
+use super::accept::read_message;
+use super::face::{
+    Answer, ClaimedDelivery, ClaimedTurn, Guarded, Lease, NewDelivery, Next, StoreError, TurnClaim,
+    TurnEnd,
+};
+use super::step::{
+    NEVER_MS, Result, Step, delivery_id, delivery_kind, ms, turn_code, turn_id, turn_state,
+};
+use crate::lifecycle::delivery::code as delivery_code_word;
+use crate::lifecycle::id::{DeliveryId, TurnId};
+use crate::lifecycle::message::{DeliveredPart, InboundMessage, Reply};
+use crate::lifecycle::outcome::Receipt;
+use crate::lifecycle::turn::{self, Charges, Loss, TurnEvent, TurnState, code};
+
+/// Host losses, counted with the running try, from which a turn runs alone.
+const SUSPECT_FROM: i64 = 3;
+
+/// What a turn's transitions need of its row.
+#[derive(Debug, Clone)]
+pub(super) struct TurnFacts {
+    pub(super) id: TurnId,
+    pub(super) conversation: i64,
+    pub(super) state: TurnState,
+    pub(super) outcome_unknown: bool,
+    pub(super) charges: Charges,
+    pub(super) try_number: u32,
+}
+
+impl Step<'_> {
+    /// The next due turn, channels in turn; of a channel without rules nothing is claimed.
+    pub(super) fn claim_turn(&mut self, lease: Lease) -> Result<Option<ClaimedTurn>> {
+        let mut ids: Vec<i64> = self.channels.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        let suspect_runs = self
+            .exists("SELECT 1 FROM turn WHERE state = 1 AND host_losses >= ?1", [SUSPECT_FROM])?;
+        for step in 0..ids.len() {
+            let index = (self.channels.rotation + step) % ids.len();
+            let Some(&channel_id) = ids.get(index) else { continue };
+            let found = self.one(
+                "SELECT id, nonce FROM turn WHERE channel_id = ?1 AND head = 1 AND due_ms <= ?2
+                   AND (host_losses < ?3 OR ?4 = 0)
+                 ORDER BY due_ms, seq LIMIT 1",
+                (channel_id, self.now.wall_ms, SUSPECT_FROM - 1, suspect_runs),
+                |r| Ok(turn_id(r.get(0)?, r.get(1)?)),
+            )?;
+            if let Some(turn) = found {
+                self.channels.rotation = (index + 1) % ids.len();
+                return self.claim_turn_by_number(turn, lease);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Claims this turn if it is queued, due and the head of its line.
+    pub(super) fn claim_turn_by_number(
+        &mut self,
+        turn: TurnId,
+        lease: Lease,
+    ) -> Result<Option<ClaimedTurn>> {
+        let token = self.env.claim_token();
+        let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms));
+        let row = self.one(
+            "UPDATE turn SET state = 1, head = 0, try = try + 1, tries = tries + 1,
+               host_losses = host_losses + 1, claim_boot = ?3, claim_token = ?4, claim_expires = ?5
+             WHERE id = ?1 AND nonce = ?2 AND state = 0 AND head = 1 AND due_ms <= ?6
+             RETURNING channel_id, conversation_id, accepted_at_ms, payload, try, host_losses,
+               replay_of",
+            rusqlite::params![
+                turn.number,
+                turn.nonce.cast_signed(),
+                self.rules.boot.0,
+                token.0,
+                expires,
+                self.now.wall_ms
+            ],
+            |r| {
+                let ids: (i64, i64) = (r.get(0)?, r.get(1)?);
+                let rest: (i64, String, u32, i64) = (r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?);
+                Ok((ids, rest, r.get::<_, Option<i64>>(6)?))
+            },
+        )?;
+        let Some((ids, (accepted_at_ms, payload, try_number, losses), replay_of)) = row else {
+            return Ok(None);
+        };
+        let channel = self.channel_name(ids.0)?;
+        let conversation = self.conversation_name(ids.1)?;
+        let claim = TurnClaim { turn, token, try_number };
+        let message = match read_message(&payload, &conversation) {
+            Ok(message) => message,
+            Err(error) => {
+                // Quarantined with its metadata; the next one of the line goes on.
+                let facts = self.turn_facts(turn)?;
+                if let Some(facts) = facts {
+                    let sentence = error.to_string();
+                    let (end, word) = (TurnEvent::TriesSpent, code::UNREADABLE);
+                    self.end_turn(&facts, end, Some(word), Some(&sentence), None)?;
+                }
+                return Ok(None);
+            }
+        };
+        let context = self.take_context(turn, ids.1)?;
+        let delivered = if try_number > 1 || replay_of.is_some() {
+            self.told(turn, replay_of)?
+        } else {
+            vec![]
+        };
+        let suspect = losses >= SUSPECT_FROM;
+        Ok(Some(ClaimedTurn {
+            claim,
+            channel,
+            conversation,
+            accepted_at_ms,
+            message,
+            context,
+            delivered,
+            suspect,
+        }))
+    }
+
+    pub(super) fn conversation_name(&self, id: i64) -> Result<String> {
+        self.one("SELECT name FROM conversation WHERE id = ?1", [id], |r| r.get(0))?
+            .ok_or_else(|| StoreError::Corrupt(format!("no conversation has the number {id}")))
+    }
+
+    /// The context that waited for this turn; a later try of it sees the same.
+    fn take_context(&mut self, turn: TurnId, conversation: i64) -> Result<Vec<InboundMessage>> {
+        let name = self.conversation_name(conversation)?;
+        self.execute(
+            "UPDATE context SET turn_id = ?1 WHERE conversation_id = ?2 AND turn_id IS NULL",
+            (turn.number, conversation),
+        )?;
+        let sql = "SELECT payload FROM context WHERE turn_id = ?1 ORDER BY id";
+        let rows: Vec<String> = self.all(sql, [turn.number], |r| r.get(0))?;
+        rows.iter().map(|payload| read_message(payload, &name)).collect()
+    }
+
+    /// What earlier tries, or the turn that this one replays, delivered.
+    fn told(&self, turn: TurnId, replay_of: Option<i64>) -> Result<Vec<DeliveredPart>> {
+        let rows = self.all(
+            "SELECT id, nonce, kind, part, payload, platform_id FROM delivery
+             WHERE turn_id IN (?1, ?2) AND state = 4 ORDER BY seq",
+            (turn.number, replay_of),
+            |r| {
+                let id: (i64, i64) = (r.get(0)?, r.get(1)?);
+                let rest: (i64, u32, String) = (r.get(2)?, r.get(3)?, r.get(4)?);
+                Ok((id, rest, r.get::<_, Option<String>>(5)?))
+            },
+        )?;
+        let mut told = Vec::with_capacity(rows.len());
+        for ((number, nonce), (kind, part, payload), platform_id) in rows {
+            let reply: Reply = super::step::from_json(&payload)?;
+            let platform_id = platform_id.unwrap_or_default();
+            let receipt = Receipt { platform_id, extras: Vec::new() };
+            let (id, kind) = (delivery_id(number, nonce), delivery_kind(kind)?);
+            told.push(DeliveredPart::new(id, kind, part, reply.text, &receipt));
+        }
+        Ok(told)
+    }
+
+    pub(super) fn renew_turn(&mut self, claim: &TurnClaim, lease: Lease) -> Result<Guarded> {
+        let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms));
+        let changed = self.execute(
+            "UPDATE turn SET claim_expires = ?4
+             WHERE id = ?1 AND state = 1 AND claim_token = ?2 AND try = ?3 AND claim_boot = ?5",
+            (claim.turn.number, claim.token.0, claim.try_number, expires, self.rules.boot.0),
+        )?;
+        Ok(if changed == 1 { Guarded::Done } else { Guarded::Lost })
+    }
+
+    /// The row, if this claim still holds it.
+    pub(super) fn held_turn(&self, claim: &TurnClaim) -> Result<Option<TurnFacts>> {
+        let holds = self.exists(
+            "SELECT 1 FROM turn WHERE id = ?1 AND state = 1 AND claim_token = ?2 AND try = ?3",
+            (claim.turn.number, claim.token.0, claim.try_number),
+        )?;
+        if holds { self.turn_facts(claim.turn) } else { Ok(None) }
+    }
+
+    pub(super) fn turn_facts(&self, turn: TurnId) -> Result<Option<TurnFacts>> {
+        let row = self.one(
+            "SELECT conversation_id, state, code, tries, host_losses, try FROM turn
+             WHERE id = ?1 AND nonce = ?2",
+            (turn.number, turn.nonce.cast_signed()),
+            |r| {
+                let first: (i64, i64, Option<String>) = (r.get(0)?, r.get(1)?, r.get(2)?);
+                Ok((first, r.get(3)?, r.get(4)?, r.get(5)?))
+            },
+        )?;
+        let Some(((conversation, state, word), tries, host_losses, try_number)) = row else {
+            return Ok(None);
+        };
+        let state = turn_state(state)?;
+        let outcome_unknown = word.as_deref() == Some(code::OUTCOME_UNKNOWN);
+        let charges = Charges { tries, host_losses };
+        let facts =
+            TurnFacts { id: turn, conversation, state, outcome_unknown, charges, try_number };
+        Ok(Some(facts))
+    }
+
+    pub(super) fn progress(
+        &mut self,
+        claim: &TurnClaim,
+        rows: Vec<NewDelivery>,
+        claim_first: Option<Lease>,
+    ) -> Result<Answer> {
+        let Some(facts) = self.held_turn(claim)? else { return Ok(lost_rows()) };
+        let wrong = rows.iter().any(|row| !row.kind.is_progress());
+        if wrong || rows.is_empty() {
+            let words = "progress is made of at least one tool or block row, and of nothing else";
+            return Err(StoreError::Invalid(words.to_owned()));
+        }
+        let (ids, first) = self.enqueue(&facts, rows, claim_first)?;
+        Ok(Answer::Enqueued { guarded: Guarded::Done, ids, first })
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        claim: &TurnClaim,
+        rows: Vec<NewDelivery>,
+        claim_first: Option<Lease>,
+    ) -> Result<Answer> {
+        use crate::lifecycle::message::DeliveryKind;
+        let Some(facts) = self.held_turn(claim)? else { return Ok(lost_rows()) };
+        if rows.is_empty() || rows.iter().any(|row| row.kind != DeliveryKind::Final) {
+            let words = "a turn is completed with at least one final row, and with nothing else";
+            return Err(StoreError::Invalid(words.to_owned()));
+        }
+        let next = next_state(&facts, TurnEvent::Final)?;
+        self.execute(
+            "UPDATE turn SET state = ?2, claim_boot = NULL, claim_token = NULL,
+               claim_expires = NULL, host_losses = max(0, host_losses - 1)
+             WHERE id = ?1",
+            (facts.id.number, turn_code(next)),
+        )?;
+        let (ids, first) = self.enqueue(&facts, rows, claim_first)?;
+        Ok(Answer::Enqueued { guarded: Guarded::Done, ids, first })
+    }
+
+    fn enqueue(
+        &mut self,
+        facts: &TurnFacts,
+        rows: Vec<NewDelivery>,
+        claim_first: Option<Lease>,
+    ) -> Result<(Vec<DeliveryId>, Option<Box<ClaimedDelivery>>)> {
+        let ids = self.insert_deliveries(facts, rows)?;
+        let first = match (claim_first, ids.first()) {
+            (Some(lease), Some(first)) => self.claim_if_head(*first, lease)?,
+            (None, _) | (_, None) => None,
+        };
+        Ok((ids, first.map(Box::new)))
+    }
+
+    pub(super) fn silence(
+        &mut self,
+        claim: &TurnClaim,
+        claim_next: Option<Lease>,
+    ) -> Result<Answer> {
+        let Some(facts) = self.held_turn(claim)? else { return Ok(lost_end()) };
+        self.take_back_host_loss(facts.id)?;
+        let end = self.end_turn(&facts, TurnEvent::Silence, None, None, None)?;
+        let next = self.claim_next_turn(facts.conversation, claim_next)?;
+        Ok(Answer::TurnEnded { guarded: Guarded::Done, end: Some(end), next })
+    }
+
+    fn take_back_host_loss(&mut self, turn: TurnId) -> Result<()> {
+        let sql = "UPDATE turn SET host_losses = max(0, host_losses - 1) WHERE id = ?1";
+        self.execute(sql, [turn.number]).map(|_| ())
+    }
+
+    pub(super) fn lose_try(&mut self, claim: &TurnClaim, loss: &Loss) -> Result<Answer> {
+        let Some(facts) = self.held_turn(claim)? else { return Ok(lost_end()) };
+        let lost = turn::lose_try(facts.charges, loss, &self.rules.turn, self.env.jitter());
+        let sql = "UPDATE turn SET tries = ?2, host_losses = ?3 WHERE id = ?1";
+        self.execute(sql, (facts.id.number, lost.charges.tries, lost.charges.host_losses))?;
+        let (word, sentence) = (Some(lost.code.as_str()), Some(lost.sentence.as_str()));
+        if lost.event != TurnEvent::TryLost {
+            let end = self.end_turn(&facts, lost.event, word, sentence, None)?;
+            let (guarded, next) = (Guarded::Done, Next::default());
+            return Ok(Answer::TurnEnded { guarded, end: Some(end), next });
+        }
+        let state = next_state(&facts, TurnEvent::TryLost)?;
+        let now_ms = self.now.wall_ms;
+        self.execute(
+            "UPDATE turn SET state = ?2, code = ?3, reason = ?4, due_ms = ?5,
+               due_set_ms = ?6, claim_boot = NULL, claim_token = NULL, claim_expires = NULL
+             WHERE id = ?1",
+            rusqlite::params![
+                facts.id.number,
+                turn_code(state),
+                word,
+                sentence,
+                now_ms.saturating_add(ms(lost.retry_in_ms)).min(NEVER_MS - 1),
+                now_ms
+            ],
+        )?;
+        self.unwant_rows(facts.id, UnwantedRows::All, delivery_code_word::TRY_LOST)?;
+        self.settle_turn_line(facts.conversation)?;
+        Ok(Answer::TurnEnded { guarded: Guarded::Done, end: None, next: Next::default() })
+    }
+
+    /// Ends a turn, makes its rows follow, and lets the next of its conversation come forward.
+    pub(super) fn end_turn(
+        &mut self,
+        facts: &TurnFacts,
+        event: TurnEvent,
+        word: Option<&str>,
+        sentence: Option<&str>,
+        by: Option<&str>,
+    ) -> Result<TurnEnd> {
+        let state = next_state(facts, event)?;
+        let now_ms = self.now.wall_ms;
+        self.execute(
+            "UPDATE turn SET state = ?2, head = 0, code = ?3, reason = ?4, ended_at_ms = ?5,
+               ended_by = coalesce(?6, ended_by), claim_boot = NULL, claim_token = NULL,
+               claim_expires = NULL
+             WHERE id = ?1",
+            (facts.id.number, turn_code(state), word, sentence, now_ms, by),
+        )?;
+        if !facts.state.is_ended() {
+            self.tally.pending_turns -= 1;
+        }
+        let rows = match state {
+            TurnState::Aborted => Some((UnwantedRows::All, delivery_code_word::ABORTED)),
+            TurnState::Silent | TurnState::Failed | TurnState::Expired | TurnState::Delivered => {
+                Some((UnwantedRows::Progress, delivery_code_word::TURN_ENDED))
+            }
+            TurnState::Queued | TurnState::Running | TurnState::Delivering => None,
+        };
+        // A turn that never ran has no rows.
+        if let Some((which, word)) = rows.filter(|_| facts.try_number > 0) {
+            self.unwant_rows(facts.id, which, word)?;
+        }
+        self.settle_turn_line(facts.conversation)?;
+        Ok(TurnEnd { turn: facts.id, state, code: word.map(str::to_owned) })
+    }
+
+    /// Brings the next turn of a conversation forward, if none runs or delivers there.
+    pub(super) fn settle_turn_line(&mut self, conversation: i64) -> Result<()> {
+        let first = self.one(
+            "SELECT id, state, head FROM turn
+             WHERE conversation_id = ?1 AND state IN (0, 1, 2) ORDER BY seq LIMIT 1",
+            [conversation],
+            |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, bool>(2)?)),
+        )?;
+        let Some((number, state, is_head)) = first else { return Ok(()) };
+        if turn_state(state)? != TurnState::Queued || is_head {
+            return Ok(());
+        }
+        // Whoever runs or delivers is the lowest of its line, but where two lines became one.
+        let busy = self.exists(
+            "SELECT 1 FROM conversation c JOIN turn t ON t.conversation_id = c.id
+             WHERE c.id = ?1 AND c.merged = 1 AND t.state IN (0, 1, 2) AND t.state != 0",
+            [conversation],
+        )?;
+        if !busy {
+            // Its age counts from here: until now it could not have run.
+            self.execute(
+                "UPDATE turn SET head = 1, due_ms = max(due_ms, ?2), due_set_ms = ?2 WHERE id = ?1",
+                (number, self.now.wall_ms),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The next turn of this conversation, with a handler's permit in hand.
+    pub(super) fn claim_next_turn(
+        &mut self,
+        conversation: i64,
+        lease: Option<Lease>,
+    ) -> Result<Next> {
+        let Some(lease) = lease else { return Ok(Next::default()) };
+        let found = self.one(
+            "SELECT id, nonce, channel_id FROM turn
+             WHERE conversation_id = ?1 AND state IN (0, 1, 2) AND head = 1 AND due_ms <= ?2
+               AND host_losses < ?3 ORDER BY seq LIMIT 1",
+            (conversation, self.now.wall_ms, SUSPECT_FROM - 1),
+            |r| Ok((turn_id(r.get(0)?, r.get(1)?), r.get::<_, i64>(2)?)),
+        )?;
+        let Some((turn, channel)) = found else { return Ok(Next::default()) };
+        if !self.channels.by_id.contains_key(&channel) {
+            return Ok(Next::default());
+        }
+        let turn = self.claim_turn_by_number(turn, lease)?.map(Box::new);
+        Ok(Next { delivery: None, turn })
+    }
+}
+
+/// Which rows of a turn it wants no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnwantedRows {
+    All,
+    Progress,
+}
+
+pub(super) fn next_state(facts: &TurnFacts, event: TurnEvent) -> Result<TurnState> {
+    turn::next(facts.state, facts.outcome_unknown, event)
+        .map_err(|illegal| StoreError::Invalid(format!("turn {}: {illegal}", facts.id)))
+}
+
+fn lost_rows() -> Answer {
+    Answer::Enqueued { guarded: Guarded::Lost, ids: Vec::new(), first: None }
+}
+
+fn lost_end() -> Answer {
+    Answer::TurnEnded { guarded: Guarded::Lost, end: None, next: Next::default() }
+}

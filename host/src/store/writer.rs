@@ -1,0 +1,124 @@
+//! The writer thread: takes all that wait into one batch, commits once, answers them all. And the
+//! checkpointer beside it, which keeps the WAL bounded off the writer's path.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::core::Core;
+use super::face::{Answer, Command, StoreError};
+use super::handle::{QUEUE_COMMANDS_MAX, WriterState};
+use super::schema;
+use super::step::Result;
+use crate::env::Env;
+
+/// Commands in one transaction: what is behind them waits for the next.
+const BATCH_COMMANDS_MAX: usize = 512;
+/// WAL bytes after which the checkpointer is called.
+const CHECKPOINT_EVERY_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A command and whom to answer.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) command: Command,
+    pub(super) answer: oneshot::Sender<Result<Answer>>,
+}
+
+/// Starts the writer and its checkpointer; they end when the last sender is gone.
+pub(super) fn start(
+    core: Core,
+    path: &Path,
+    env: &Env,
+    state: Arc<WriterState>,
+) -> Result<mpsc::Sender<Job>> {
+    let (sender, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
+    let (wake, calls) = sync_channel(1);
+    let no_thread = |e: std::io::Error| StoreError::NotWritable(format!("no thread for it: {e}"));
+    let checkpoint_path = path.to_owned();
+    let checkpoint_state = Arc::clone(&state);
+    env.thread("store-checkpoint", move || {
+        checkpoint_loop(&checkpoint_path, &calls, &checkpoint_state);
+    })
+    .map_err(no_thread)?;
+    let mut core = core;
+    core.own_checkpoints()?;
+    let writer = Writer { core, env: env.clone(), state, wake };
+    env.thread("store-writer", move || writer.run(jobs)).map_err(no_thread)?;
+    Ok(sender)
+}
+
+struct Writer {
+    core: Core,
+    env: Env,
+    state: Arc<WriterState>,
+    wake: SyncSender<()>,
+}
+
+impl Writer {
+    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut commands = vec![first.command];
+            let mut answers = vec![first.answer];
+            while commands.len() < BATCH_COMMANDS_MAX {
+                let Ok(job) = jobs.try_recv() else { break };
+                commands.push(job.command);
+                answers.push(job.answer);
+            }
+            let results = self.core.apply(self.env.now(), commands);
+            self.publish(&results);
+            for (answer, result) in answers.into_iter().zip(results) {
+                // Whoever asked may be gone; what was committed stays.
+                let _ = answer.send(result);
+            }
+            self.bound_wal();
+        }
+    }
+
+    fn publish(&self, results: &[Result<Answer>]) {
+        let stats = self.core.stats();
+        self.state.commits.store(stats.commits, Ordering::Relaxed);
+        self.state.commands.store(stats.commands, Ordering::Relaxed);
+        self.state.reopened.store(stats.reopened, Ordering::Relaxed);
+        let broken = results.iter().any(|r| matches!(r, Err(StoreError::NotWritable(_))));
+        self.state.broken.store(u64::from(broken), Ordering::Relaxed);
+    }
+
+    /// Calls the checkpointer when the WAL has grown. What it moved while commits went on is not
+    /// all: the few frames since then are moved here, so that the next commit begins the WAL anew.
+    fn bound_wal(&mut self) {
+        let bytes = self.core.wal_bytes();
+        self.state.wal_bytes.store(bytes, Ordering::Relaxed);
+        if self.state.checkpoint_moved.swap(false, Ordering::AcqRel) {
+            match self.core.checkpoint() {
+                Ok((frames, moved)) if moved < frames => {
+                    self.state.checkpoints_stuck.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(frames, moved, "a long read keeps the WAL from being emptied");
+                }
+                Ok(_) => self.core.wal_emptied(),
+                Err(error) => tracing::error!(%error, "a checkpoint of the store failed"),
+            }
+        } else if bytes >= CHECKPOINT_EVERY_BYTES {
+            match self.wake.try_send(()) {
+                Ok(()) | Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Disconnected(())) => {
+                    tracing::error!("the store's checkpointer has ended; the WAL will grow");
+                }
+            }
+        }
+    }
+}
+
+fn checkpoint_loop(path: &Path, calls: &Receiver<()>, state: &WriterState) {
+    while calls.recv().is_ok() {
+        match schema::open_writer(path).and_then(|db| schema::checkpoint(&db)) {
+            Ok(_) => {
+                state.checkpoints.fetch_add(1, Ordering::Relaxed);
+                state.checkpoint_moved.store(true, Ordering::Release);
+            }
+            Err(error) => tracing::error!(%error, "a checkpoint of the store failed"),
+        }
+    }
+}
