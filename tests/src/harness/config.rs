@@ -37,13 +37,13 @@ impl Config {
             .lifecycle("turn_backoff", "50ms")
             .lifecycle("turn_backoff_max", "500ms")
             .set("lifecycle", "delivery_backoff", r#"["100ms", "300ms", "1s"]"#)
-            .lifecycle("claim", "8s")
+            .lifecycle("claim", "12s")
             .lifecycle("sweep", "1s")
             .lifecycle("grace", "1s")
             .lifecycle("drain", "3s")
             .lifecycle("settle_delay", "200ms")
-            .set("limits", "send", &text("3s"))
-            .set("limits", "find", &text("3s"))
+            .set("limits", "send", &text("5s"))
+            .set("limits", "find", &text("5s"))
     }
 
     /// A top-level line.

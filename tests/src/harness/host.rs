@@ -110,8 +110,7 @@ impl Site {
     /// Starts `lastword run` without waiting for it. Its log is appended to the folder's.
     #[must_use]
     pub fn spawn(&self) -> Child {
-        let log: File =
-            OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let log: File = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
         self.command(&["run"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap()
     }
 

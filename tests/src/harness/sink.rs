@@ -229,4 +229,3 @@ impl Shared {
         (arrivals.len() - 1, answer)
     }
 }
-

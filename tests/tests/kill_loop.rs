@@ -1,0 +1,32 @@
+//! The real host killed at random moments under load, judged by what arrived.
+
+#![allow(clippy::print_stderr, reason = "a run under chance says its seed")]
+
+use std::time::Duration;
+
+use lastword_tests::harness::Config;
+use lastword_tests::kill_loop::{Plan, judge, run};
+
+fn plan() -> Plan {
+    Plan {
+        seed: Plan::any_seed(),
+        conversations: 50,
+        messages: 2000,
+        kills: 30,
+        life_max: Duration::from_millis(4000),
+        troubled_percent: 5,
+        rest_within: Duration::from_secs(180),
+    }
+}
+
+async fn nothing_is_broken(plan: Plan, config: Config) {
+    let run = run(&plan, config).await;
+    eprintln!("kill loop: took {:?}, {} requests repeated", run.took, run.repeated);
+    let broken = judge(&run.evidence);
+    assert!(broken.is_empty(), "seed {}: {} broken: {broken:#?}", plan.seed, broken.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_messages_survive_thirty_kills_with_every_promise_kept() {
+    nothing_is_broken(plan().from_environment(), Config::new()).await;
+}
