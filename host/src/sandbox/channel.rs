@@ -3,12 +3,22 @@
 
 use std::sync::Arc;
 
-use super::engine::Adapter;
-use super::spec::{Activity, Batch, PollError, WebhookReply, WebhookRequest};
+use tokio::sync::Semaphore;
+
+use super::admission::Adapter;
+use super::bound::Bound;
+use super::egress::Sends;
+use super::guest::Standing;
+use super::jobs::{Check, Find, Indicate, Job, Poll, Progress, SendFinal, SendProgress, Webhook};
+use super::run::Terms;
+use super::spec::{Activity, Batch, ChannelSpec, PollError, Refusal, WebhookReply, WebhookRequest};
+use super::state::StateSource;
 use super::stop::StopSignal;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place};
-use crate::lifecycle::outcome::{Call, CallEnd, CallError, Fault, Ledger, Lookup, SendAnswer};
+use crate::lifecycle::outcome::{
+    Call, CallEnd, CallError, Fault, Ledger, Lookup, SendAnswer, StateWrites, Usage,
+};
 
 /// One channel, ready to be called. Cheap to clone.
 #[derive(Clone)]
@@ -16,14 +26,54 @@ pub struct Channel(Arc<Inner>);
 
 struct Inner {
     adapter: Adapter,
-    name: ChannelName,
+    bound: Arc<Bound>,
+    queue: Arc<Semaphore>,
 }
 
 impl Channel {
+    pub(super) async fn bind(
+        adapter: &Adapter,
+        spec: ChannelSpec,
+        state: Arc<dyn StateSource>,
+    ) -> Result<Self, Refusal> {
+        let engine = &adapter.0.engine.0;
+        let bound = Bound::new(
+            adapter.manifest(),
+            spec,
+            state,
+            &engine.env,
+            &engine.dialer,
+            &engine.config,
+        )?;
+        let bound = Arc::new(bound);
+        let queue = Arc::new(Semaphore::new(bound.limits.calls_at_once as usize));
+        let channel = Self(Arc::new(Inner { adapter: adapter.clone(), bound, queue }));
+        let problems = channel.check().await;
+        if problems.is_empty() { Ok(channel) } else { Err(Refusal::from(problems)) }
+    }
+
+    async fn check(&self) -> Vec<String> {
+        let bound = Arc::clone(&self.0.bound);
+        let most = bound.limits.check_ms;
+        let standing = Standing::Checking(Arc::clone(&bound));
+        let call = self.call(standing, most, Check(bound), StopSignal::never()).await;
+        match call.end {
+            CallEnd::Answered(problems) => problems,
+            CallEnd::Trapped(words) => vec![format!("the adapter's `check` trapped: {words}")],
+            CallEnd::DeadlinePassed | CallEnd::CpuSpent => {
+                vec![format!("the adapter's `check` did not answer within {most} ms")]
+            }
+            CallEnd::NotCalled(fault) => {
+                vec![format!("`check` was not called: {}", fault.sentence)]
+            }
+            CallEnd::Cancelled => vec!["`check` was cancelled".to_owned()],
+        }
+    }
+
     /// The channel's name.
     #[must_use]
     pub fn name(&self) -> &ChannelName {
-        &self.0.name
+        &self.0.bound.name
     }
 
     /// The adapter that serves it.
@@ -39,8 +89,20 @@ impl Channel {
         message: OutboundMessage,
         stop: StopSignal,
     ) -> Call<SendAnswer> {
-        let _ = (kind, message, stop);
-        self.not_called()
+        let bound = Arc::clone(&self.0.bound);
+        let standing = Standing::Calling(Arc::clone(&bound), Sends::Allowed);
+        let wall_ms = bound.limits.send_ms;
+        let progress = match kind {
+            DeliveryKind::Final | DeliveryKind::Notice => {
+                return self.call(standing, wall_ms, SendFinal(bound, message), stop).await;
+            }
+            DeliveryKind::Tool => Progress::Tool,
+            DeliveryKind::Block => Progress::Block,
+        };
+        if !self.0.adapter.manifest().offers.progress {
+            return self.not_offered("progress");
+        }
+        self.call(standing, wall_ms, SendProgress(bound, progress, message), stop).await
     }
 
     /// Asks what became of a message; `since_ms` is when its first attempt began.
@@ -50,17 +112,26 @@ impl Channel {
         since_ms: u64,
         stop: StopSignal,
     ) -> Call<Result<Lookup, CallError>> {
-        let _ = (message, since_ms, stop);
-        self.not_called()
+        if !self.0.adapter.manifest().offers.reconcile {
+            return self.not_offered("reconcile");
+        }
+        let bound = Arc::clone(&self.0.bound);
+        let wall_ms = bound.limits.find_ms;
+        self.call(self.reading(), wall_ms, Find(bound, message, since_ms), stop).await
     }
 
     /// Hands a platform's request to the adapter.
     pub async fn webhook(&self, request: WebhookRequest, stop: StopSignal) -> Call<WebhookReply> {
-        let _ = (request, stop);
-        self.not_called()
+        if !self.0.adapter.manifest().offers.webhook {
+            return self.not_offered("webhook");
+        }
+        let bound = Arc::clone(&self.0.bound);
+        let wall_ms = bound.limits.webhook_ms;
+        self.call(self.reading(), wall_ms, Webhook(bound, request), stop).await
     }
 
-    /// Fetches messages; may wait at the platform for up to `wait_ms`.
+    /// Fetches messages; may wait at the platform for up to `wait_ms`, which should leave a few
+    /// seconds of the limit `poll_ms`.
     pub async fn poll(
         &self,
         cursor: Option<String>,
@@ -68,8 +139,12 @@ impl Channel {
         most: u32,
         stop: StopSignal,
     ) -> Call<Result<Batch, PollError>> {
-        let _ = (cursor, wait_ms, most, stop);
-        self.not_called()
+        if !self.0.adapter.manifest().offers.poll {
+            return self.not_offered("poll");
+        }
+        let bound = Arc::clone(&self.0.bound);
+        let wall_ms = bound.limits.poll_ms;
+        self.call(self.reading(), wall_ms, Poll { bound, cursor, wait_ms, most }, stop).await
     }
 
     /// Shows or clears an activity; says after how many milliseconds it fades.
@@ -79,16 +154,44 @@ impl Channel {
         activity: Activity,
         stop: StopSignal,
     ) -> Call<Result<Option<u32>, CallError>> {
-        let _ = (place, activity, stop);
-        self.not_called()
+        if !self.0.adapter.manifest().offers.progress {
+            return self.not_offered("progress");
+        }
+        let bound = Arc::clone(&self.0.bound);
+        let wall_ms = bound.limits.indicate_ms;
+        self.call(self.reading(), wall_ms, Indicate(bound, place, activity), stop).await
     }
 
-    fn not_called<T>(&self) -> Call<T> {
+    /// Calls that may not make messages appear.
+    fn reading(&self) -> Standing {
+        Standing::Calling(Arc::clone(&self.0.bound), Sends::Never)
+    }
+
+    async fn call<J: Job>(
+        &self,
+        standing: Standing,
+        wall_ms: u64,
+        job: J,
+        stop: StopSignal,
+    ) -> Call<J::Answer> {
+        let terms = Terms {
+            standing,
+            limits: Arc::clone(&self.0.bound.limits),
+            wall_ms,
+            queue: Some(Arc::clone(&self.0.queue)),
+            stop,
+        };
+        let parts = &self.0.adapter.0;
+        parts.engine.0.runner.call(&parts.callee, terms, job).await
+    }
+
+    fn not_offered<T>(&self, interface: &str) -> Call<T> {
+        let sentence = format!("the adapter exports no `{interface}`");
         Call {
-            end: CallEnd::NotCalled(Fault::new("no_engine", "the sandbox does not run calls yet")),
-            ledger: Ledger::default(),
-            state: Default::default(),
-            usage: Default::default(),
+            end: CallEnd::NotCalled(Fault::new(format!("no_{interface}_export"), sentence)),
+            ledger: Ledger { declares_send: self.0.bound.declares_send, ..Ledger::default() },
+            state: StateWrites::default(),
+            usage: Usage::default(),
             digest: self.0.adapter.digest().to_owned(),
         }
     }

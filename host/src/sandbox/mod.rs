@@ -10,17 +10,39 @@
 //! Channel::send(..)    -> Call<..>     fresh instance, limits, mediated imports, wire ledger
 //! ```
 
+mod admission;
+mod bindings;
+mod bound;
+mod cache;
 mod channel;
+mod convert_in;
+mod convert_out;
+mod egress;
 mod engine;
+mod exports;
+mod faces;
+mod guard;
+mod guest;
+mod imports;
+mod jobs;
 mod limits;
+mod log_sink;
 mod manifest;
+mod manifest_read;
+mod run;
+mod schema;
 mod secrets;
 mod spec;
 mod state;
 mod stop;
+mod template;
+mod text;
+mod ticker;
+mod wasi;
 
+pub use admission::{Adapter, Admitted};
 pub use channel::Channel;
-pub use engine::{Adapter, Admitted, Engine};
+pub use engine::Engine;
 pub use limits::{CallLimits, EngineConfig};
 pub use manifest::{
     Credential, Effect, Idempotency, Injection, Limits, Manifest, Offers, Origin, Placement, Route,

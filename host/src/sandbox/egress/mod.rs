@@ -1,0 +1,80 @@
+//! The one way out, in a fixed order: target, method and path against manifest and grant; header
+//! hygiene; scan of the guest's raw request for secrets; resolve; refuse every address that is
+//! not public unless granted; dial only what was checked; put credentials in; follow no redirect;
+//! cap bytes and time; take secrets out of the answer. The ledger is kept where bytes leave.
+//!
+//! It knows no engine: `imports` turns the contract's types into [`EgressRequest`] and back.
+
+mod address;
+mod answer;
+mod connection;
+mod dial;
+mod fetch;
+mod header;
+mod origin;
+mod path;
+mod pool;
+mod scan;
+mod target;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use address::Reach;
+pub(super) use dial::{Dialer, SystemResolver};
+pub(super) use fetch::{Egress, Sends};
+pub(super) use path::{RESERVED, RoutePath};
+pub(super) use target::BoundTarget;
+pub(super) use wire::Wire;
+
+/// What the guest asks, before anything is believed of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct EgressRequest {
+    pub(super) target: String,
+    pub(super) method: String,
+    pub(super) address: Address,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Option<Body>,
+    /// Bounded by what is left of the call.
+    pub(super) timeout_ms: Option<u32>,
+}
+
+/// Where in the target.
+#[derive(Debug, Clone)]
+pub(super) enum Address {
+    Path(Vec<String>),
+    Url(String),
+}
+
+impl Default for Address {
+    fn default() -> Self {
+        Self::Path(Vec::new())
+    }
+}
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub(super) enum Body {
+    Bytes(Vec<u8>),
+    Form(Vec<(String, String)>),
+}
+
+/// What the guest sees of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EgressAnswer {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Why there is no answer; `http.error` of the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum EgressError {
+    Denied(String),
+    NotSent(String),
+    RequestTooLarge(String),
+    Unanswered(String),
+    AnswerTooLarge(u16),
+}

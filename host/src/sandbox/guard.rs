@@ -1,0 +1,187 @@
+//! Keeps secrets on this side: finds them in what a guest wants to send, and takes them out of
+//! what it may see and of what is logged, in the forms in which they commonly travel. It knows
+//! only values, no slots' uses and no engine.
+
+use std::borrow::Cow;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::utf8_percent_encode;
+use zeroize::Zeroizing;
+
+/// Shorter values are no secrets that a search could keep: they stand in every other text.
+pub(super) const GUARDED_BYTES_MIN: usize = 6;
+/// What stands in a secret's place.
+const REDACTED: &[u8] = b"[redacted]";
+
+/// Finds any of a channel's secrets.
+pub(super) struct Guard {
+    secrets: Option<AhoCorasick>,
+    placeholders: Option<AhoCorasick>,
+}
+
+/// What a guest wanted to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leak {
+    /// A placeholder such as `{secret.token}`: credentials are put in by the manifest alone.
+    Placeholder,
+    /// A secret's value in one of its forms.
+    Secret,
+}
+
+impl Guard {
+    /// Guards `values` (as written, decoded, and whole rendered credentials) and the placeholders
+    /// of `slots`.
+    pub(super) fn new<'a>(
+        values: impl Iterator<Item = &'a [u8]>,
+        slots: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let mut forms = Vec::new();
+        for value in values.filter(|value| value.len() >= GUARDED_BYTES_MIN) {
+            push_forms(&mut forms, value);
+        }
+        forms.retain(|form| form.len() >= GUARDED_BYTES_MIN);
+        forms.sort_unstable_by(|a, b| a.as_slice().cmp(b.as_slice()));
+        forms.dedup_by(|a, b| a.as_slice() == b.as_slice());
+        let placeholders: Vec<_> = slots.map(|slot| format!("{{secret.{slot}}}")).collect();
+        Self { secrets: search(&forms, false), placeholders: search(&placeholders, true) }
+    }
+
+    /// Whether `text`, raw from the guest, holds what must not leave.
+    pub(super) fn leak(&self, text: &[u8]) -> Option<Leak> {
+        let holds = |search: &Option<AhoCorasick>| {
+            search.as_ref().is_some_and(|search| search.is_match(text))
+        };
+        if holds(&self.placeholders) {
+            return Some(Leak::Placeholder);
+        }
+        holds(&self.secrets).then_some(Leak::Secret)
+    }
+
+    /// `bytes` without any secret. Untouched where there is none.
+    pub(super) fn redact<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let Some(search) = self.secrets.as_ref().filter(|search| search.is_match(bytes)) else {
+            return Cow::Borrowed(bytes);
+        };
+        let (mut out, mut from) = (Vec::with_capacity(bytes.len()), 0);
+        for found in search.find_iter(bytes) {
+            out.extend_from_slice(&bytes[from..found.start()]);
+            out.extend_from_slice(REDACTED);
+            from = found.end();
+        }
+        out.extend_from_slice(&bytes[from..]);
+        Cow::Owned(out)
+    }
+
+    /// As [`Guard::redact`], for text.
+    pub(super) fn redact_text(&self, text: String) -> String {
+        match self.redact(text.as_bytes()) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        }
+    }
+}
+
+fn search<P: AsRef<[u8]>>(forms: &[P], any_case: bool) -> Option<AhoCorasick> {
+    if forms.is_empty() {
+        return None;
+    }
+    // The longest match first, so that no end of a longer secret is left standing.
+    let mut builder = AhoCorasick::builder();
+    builder.match_kind(MatchKind::LeftmostLongest).ascii_case_insensitive(any_case);
+    builder.build(forms).ok()
+}
+
+fn push_forms(forms: &mut Vec<Zeroizing<Vec<u8>>>, value: &[u8]) {
+    let mut push = |form: Vec<u8>| forms.push(Zeroizing::new(form));
+    push(value.to_vec());
+    push(hex::encode(value).into_bytes());
+    push(hex::encode_upper(value).into_bytes());
+    // At each of the three places within a group, without the characters that the neighbours
+    // decide: a secret inside a longer text that was encoded whole is found too.
+    for lead in 0..3_usize {
+        let mut padded = Zeroizing::new(vec![0; lead]);
+        padded.extend_from_slice(value);
+        let first = [0, 2, 3][lead];
+        let sure = padded.len() * 8 / 6;
+        for text in [STANDARD_NO_PAD.encode(&*padded), URL_SAFE_NO_PAD.encode(&*padded)] {
+            let text = Zeroizing::new(text);
+            push(text.as_bytes()[first..sure.min(text.len())].to_vec());
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(value) {
+        let encoded = utf8_percent_encode(text, super::egress::RESERVED).to_string();
+        push(lower_escapes(&encoded).into_bytes());
+        push(encoded.into_bytes());
+        push(url::form_urlencoded::byte_serialize(value).collect::<String>().into_bytes());
+        // As JSON writes it inside a string.
+        if let Ok(json) = serde_json::to_string(text) {
+            push(json.as_bytes()[1..json.len() - 1].to_vec());
+            push(json[1..json.len() - 1].replace('/', "\\/").into_bytes());
+        }
+    }
+}
+
+/// `%2F` as `%2f`.
+fn lower_escapes(encoded: &str) -> String {
+    let mut out = String::with_capacity(encoded.len());
+    let mut left = 0_u8;
+    for c in encoded.chars() {
+        left = if c == '%' { 3 } else { left };
+        out.push(if left > 0 { c.to_ascii_lowercase() } else { c });
+        left = left.saturating_sub(1);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &[u8] = b"s3cret/Value+1";
+
+    fn guard() -> Guard {
+        Guard::new([SECRET, b"short".as_slice()].into_iter(), ["token"].into_iter())
+    }
+
+    #[test]
+    fn every_common_form_of_a_secret_is_found_and_taken_out() {
+        let guard = guard();
+        let text = std::str::from_utf8(SECRET).unwrap();
+        for form in [
+            text.to_owned(),
+            hex::encode(SECRET),
+            hex::encode_upper(SECRET),
+            STANDARD_NO_PAD.encode(SECRET),
+            base64::engine::general_purpose::STANDARD.encode(SECRET),
+            URL_SAFE_NO_PAD.encode(SECRET),
+            STANDARD_NO_PAD.encode(format!("user:{text}")),
+            STANDARD_NO_PAD.encode(format!("user1:{text}@host")),
+            STANDARD_NO_PAD.encode(format!("user12:{text} and more")),
+            "s3cret%2FValue%2B1".to_owned(),
+            "s3cret%2fValue%2b1".to_owned(),
+            "s3cret\\/Value+1".to_owned(),
+        ] {
+            let around = format!("before {form} after");
+            assert_eq!(guard.leak(around.as_bytes()), Some(Leak::Secret), "{form}");
+            let clean = guard.redact_text(around);
+            assert!(clean.contains("[redacted]") && clean.starts_with("before "), "{clean}");
+            assert_eq!(guard.leak(clean.as_bytes()), None, "{clean}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_of_a_declared_slot_is_found_and_other_braces_are_not() {
+        assert_eq!(guard().leak(b"x {secret.token} y"), Some(Leak::Placeholder));
+        for fine in [&b"{secret.other}"[..], b"{setting.token}", b"short", b"s3cret", b""] {
+            assert_eq!(guard().leak(fine), None);
+        }
+    }
+
+    #[test]
+    fn text_without_secrets_is_left_as_it_is() {
+        assert!(matches!(guard().redact(b"nothing here"), Cow::Borrowed(_)));
+        assert_eq!(guard().redact(&[SECRET, SECRET].concat())[..], *b"[redacted][redacted]");
+    }
+}

@@ -1,0 +1,226 @@
+//! What the host holds for one call while it runs: the engine's store is over this, the imports
+//! act on it, and when the call is over its facts are read from it. It runs nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngCore as _, SeedableRng as _};
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Result};
+use wasmtime_wasi::WasiCtx;
+
+use super::bound::Bound;
+use super::egress::{Sends, Wire};
+use super::limits::CallLimits;
+use super::log_sink::LogSink;
+use super::state::CallState;
+use crate::env::Env;
+
+/// Calls over the cap that are answered with a typed error, before the next one traps.
+const OVER_CAP_TYPED_MAX: u32 = 16;
+
+/// The store's data.
+pub(super) struct Guest {
+    pub(super) standing: Standing,
+    pub(super) limits: Arc<CallLimits>,
+    pub(super) chance: Chance,
+    pub(super) log: LogSink,
+    pub(super) wire: Wire,
+    pub(super) state: CallState,
+    pub(super) meter: Meter,
+    pub(super) wasi: WasiCtx,
+    pub(super) table: ResourceTable,
+    /// When the call is ended, on [`Env::elapsed`]'s clock.
+    pub(super) deadline: Duration,
+}
+
+/// What the call may ask the host for.
+pub(super) enum Standing {
+    /// `describe`: before there is a channel. Everything but log, time and chance traps.
+    Unbound,
+    /// `check`: the channel's settings and secrets, and no network.
+    Checking(Arc<Bound>),
+    /// Every other call.
+    Calling(Arc<Bound>, Sends),
+}
+
+impl Guest {
+    /// Data for a new store.
+    pub(super) fn new(
+        standing: Standing,
+        limits: Arc<CallLimits>,
+        chance: Chance,
+        log: LogSink,
+        deadline: Duration,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resource_handles as usize);
+        Self {
+            standing,
+            wasi: super::wasi::context(&chance, &log),
+            meter: Meter::new(&limits),
+            limits,
+            chance,
+            log,
+            wire: Wire::default(),
+            state: CallState::default(),
+            table,
+            deadline,
+        }
+    }
+
+    /// The channel, or a trap that names the import: there is none during `describe`.
+    pub(super) fn bound(&self, import: &str) -> Result<&Arc<Bound>> {
+        match &self.standing {
+            Standing::Unbound => {
+                wasmtime::bail!("`describe` called `{import}`: only log and env answer in it")
+            }
+            Standing::Checking(bound) | Standing::Calling(bound, _) => Ok(bound),
+        }
+    }
+
+    /// Counts a call of an import that has no error to give: over the cap it traps.
+    pub(super) fn count(&mut self) -> Result<()> {
+        self.meter.host_calls = self.meter.host_calls.saturating_add(1);
+        if self.meter.host_calls > self.limits.host_calls {
+            wasmtime::bail!("the call made more than {} host calls", self.limits.host_calls);
+        }
+        Ok(())
+    }
+
+    /// Counts a call of an import that has an error to give: over the cap that one, a few times,
+    /// then a trap.
+    ///
+    /// # Errors
+    /// The trap; inside, the sentence for the typed error.
+    pub(super) fn count_typed(&mut self) -> Result<std::result::Result<(), String>> {
+        let most = self.limits.host_calls;
+        self.meter.host_calls = self.meter.host_calls.saturating_add(1);
+        if self.meter.host_calls > most.saturating_add(OVER_CAP_TYPED_MAX) {
+            wasmtime::bail!("the call made more than {most} host calls and did not stop");
+        }
+        if self.meter.host_calls > most {
+            return Ok(Err(format!("a call may make {most} host calls")));
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// What a call used, and the caps that the engine itself asks about.
+#[derive(Debug)]
+pub(super) struct Meter {
+    memory_bytes: u64,
+    memory_bytes_max: u64,
+    pub(super) memory_peak_bytes: u64,
+    /// The guest was refused memory: told where it then traps.
+    pub(super) memory_refused: bool,
+    table_elements: u64,
+    table_elements_max: u64,
+    instances_max: usize,
+    pub(super) host_calls: u32,
+    pub(super) wasi_calls: u32,
+    wasi_calls_max: u32,
+}
+
+impl Meter {
+    fn new(limits: &CallLimits) -> Self {
+        Self {
+            memory_bytes: 0,
+            memory_bytes_max: limits.memory_bytes,
+            memory_peak_bytes: 0,
+            memory_refused: false,
+            table_elements: 0,
+            table_elements_max: limits.table_elements,
+            instances_max: limits.instances as usize,
+            host_calls: 0,
+            wasi_calls: 0,
+            wasi_calls_max: limits.wasi_calls,
+        }
+    }
+
+    /// Asked at every epoch: WASI functions give no errors of ours.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.wasi_calls > self.wasi_calls_max {
+            wasmtime::bail!("the call made more than {} calls of WASI", self.wasi_calls_max);
+        }
+        Ok(())
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        let others = self.memory_bytes.saturating_sub(current as u64);
+        let total = others.saturating_add(desired as u64);
+        if total > self.memory_bytes_max {
+            self.memory_refused = true;
+            return Ok(false);
+        }
+        self.memory_bytes = total;
+        self.memory_peak_bytes = self.memory_peak_bytes.max(total);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        let others = self.table_elements.saturating_sub(current as u64);
+        let total = others.saturating_add(desired as u64);
+        if total > self.table_elements_max {
+            return Ok(false);
+        }
+        self.table_elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.instances_max
+    }
+
+    fn memories(&self) -> usize {
+        self.instances_max
+    }
+
+    fn tables(&self) -> usize {
+        self.instances_max
+    }
+}
+
+/// Where time and chance come from.
+#[derive(Clone)]
+pub(super) enum Chance {
+    Env(Env),
+    /// `describe`: the same bytes say the same, wherever and whenever they are asked.
+    Fixed(Arc<Mutex<StdRng>>),
+}
+
+/// What the clock says during `describe`: 2025-01-01T00:00:00Z.
+const FIXED_NOW_MS: u64 = 1_735_689_600_000;
+
+impl Chance {
+    /// The source of `describe`.
+    pub(super) fn fixed() -> Self {
+        Self::Fixed(Arc::new(Mutex::new(StdRng::seed_from_u64(0x6c61_7374_776f_7264))))
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        match self {
+            Self::Env(env) => u64::try_from(env.now().wall_ms).unwrap_or(0),
+            Self::Fixed(_) => FIXED_NOW_MS,
+        }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        match self {
+            Self::Env(env) => env.elapsed(),
+            Self::Fixed(_) => Duration::ZERO,
+        }
+    }
+
+    pub(super) fn fill(&self, bytes: &mut [u8]) {
+        match self {
+            Self::Env(env) => env.fill(bytes),
+            Self::Fixed(rng) => {
+                rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes)
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! One call, from permit to facts: a fresh instance, the limits around it, and whatever way it
+//! ends, one value that says how. After a trap, a deadline or a cancel the instance is dropped and
+//! never entered again. It knows no exports; a [`Job`] does.
+//!
+//! CPU time is measured around each poll of the guest: the epoch makes it give way every tick, so
+//! that a poll is never longer than a tick, and while it waits for the host nothing is polled.
+
+use std::future::Future as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::InstancePre;
+use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
+
+use super::convert_in::Refused;
+use super::exports::Exports;
+use super::guest::{Chance, Guest, Standing};
+use super::jobs::Job;
+use super::limits::CallLimits;
+use super::log_sink::LogSink;
+use super::stop::StopSignal;
+use super::text::visible;
+use super::ticker::Ticker;
+use crate::env::Env;
+use crate::lifecycle::outcome::{Call, CallEnd, Fault, Ledger, StateWrites, Usage};
+
+/// Bytes of a trap's words.
+const TRAP_BYTES_MAX: usize = 2_048;
+
+/// Runs the calls of one engine.
+pub(super) struct Runner {
+    pub(super) env: Env,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) ticker: Ticker,
+    pub(super) calls: AtomicU64,
+}
+
+/// What is called.
+pub(super) struct Callee {
+    pub(super) pre: InstancePre<Guest>,
+    pub(super) exports: Exports,
+    pub(super) digest: String,
+}
+
+/// Under which terms.
+pub(super) struct Terms {
+    pub(super) standing: Standing,
+    pub(super) limits: Arc<CallLimits>,
+    pub(super) wall_ms: u64,
+    /// The channel's own permits.
+    pub(super) queue: Option<Arc<Semaphore>>,
+    pub(super) stop: StopSignal,
+}
+
+/// Held while a call runs.
+struct Permits {
+    _channel: Option<OwnedSemaphorePermit>,
+    _engine: OwnedSemaphorePermit,
+}
+
+impl Runner {
+    /// Runs one call. Dropping the future at any point drops instance and permits.
+    pub(super) async fn call<J: Job>(
+        &self,
+        callee: &Callee,
+        terms: Terms,
+        job: J,
+    ) -> Call<J::Answer> {
+        let begun = self.env.elapsed();
+        let Terms { standing, limits, wall_ms, queue, mut stop } = terms;
+        let deadline = begun + Duration::from_millis(wall_ms);
+        let permits = match self.permits(queue, deadline, &mut stop).await {
+            Ok(permits) => permits,
+            Err(end) => return not_run(end, &standing, callee),
+        };
+        let guest = self.guest(callee, standing, limits, deadline, job.label());
+        let (end, guest, cpu) = self.run(callee, guest, job, &mut stop).await;
+        drop(permits);
+        let mut call = facts(end, guest, callee);
+        call.usage.cpu_ms = millis(cpu);
+        call.usage.wall_ms = millis(self.env.elapsed().saturating_sub(begun));
+        call
+    }
+
+    /// Waits for the channel's permit, then for the engine's, within the call's own time.
+    async fn permits<T>(
+        &self,
+        queue: Option<Arc<Semaphore>>,
+        deadline: Duration,
+        stop: &mut StopSignal,
+    ) -> Result<Permits, CallEnd<T>> {
+        if stop.is_stopped() {
+            return Err(CallEnd::Cancelled);
+        }
+        let engine = Arc::clone(&self.permits);
+        let both = async move {
+            let channel = match queue {
+                Some(queue) => Some(queue.acquire_owned().await.ok()?),
+                None => None,
+            };
+            Some(Permits { _channel: channel, _engine: engine.acquire_owned().await.ok()? })
+        };
+        let left = deadline.saturating_sub(self.env.elapsed());
+        let got = tokio::select! {
+            biased;
+            got = self.env.timeout(left, both) => got,
+            () = stop.stopped() => return Err(CallEnd::Cancelled),
+        };
+        let busy = "every call that may run at once was running, for the whole of this one's time";
+        got.ok().flatten().ok_or_else(|| CallEnd::NotCalled(Fault::new("busy", busy)))
+    }
+
+    fn guest(
+        &self,
+        callee: &Callee,
+        standing: Standing,
+        limits: Arc<CallLimits>,
+        deadline: Duration,
+        label: &str,
+    ) -> Guest {
+        let call = format!("{label} {}", self.calls.fetch_add(1, Ordering::Relaxed));
+        let (channel, guard, chance) = match &standing {
+            Standing::Unbound => ("", None, Chance::fixed()),
+            Standing::Checking(bound) | Standing::Calling(bound, _) => {
+                (bound.name.0.as_str(), Some(bound.guard.clone()), Chance::Env(self.env.clone()))
+            }
+        };
+        let log = LogSink::new(channel, &callee.digest, call, guard, &limits);
+        Guest::new(standing, limits, chance, log, deadline)
+    }
+
+    async fn run<J: Job>(
+        &self,
+        callee: &Callee,
+        guest: Guest,
+        job: J,
+        stop: &mut StopSignal,
+    ) -> (CallEnd<J::Answer>, Guest, Duration) {
+        let _running = self.ticker.running();
+        let budget = Duration::from_millis(guest.limits.cpu_ms);
+        let deadline = guest.deadline;
+        let mut store = store(callee, guest);
+        let mut cpu = Duration::ZERO;
+        let mut inside = Box::pin(async {
+            let instance = callee.pre.instantiate_async(&mut store).await?;
+            job.run(&mut store, instance, &callee.exports).await
+        });
+        let metered = std::future::poll_fn(|cx| {
+            let before = self.env.elapsed();
+            let polled = inside.as_mut().poll(cx);
+            cpu += self.env.elapsed().saturating_sub(before);
+            match polled {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if cpu > budget => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        let left = deadline.saturating_sub(self.env.elapsed());
+        // The call first: what it has to say at the moment of the stop is still heard.
+        let ended = tokio::select! {
+            biased;
+            ended = self.env.timeout(left, metered) => match ended {
+                Ok(Some(answer)) => Ended::Returned(answer),
+                Ok(None) => Ended::CpuSpent,
+                Err(_) => Ended::DeadlinePassed,
+            },
+            () = stop.stopped() => Ended::Cancelled,
+        };
+        drop(inside);
+        let guest = store.into_data();
+        let end = match ended {
+            Ended::Returned(Ok(answer)) => CallEnd::Answered(answer),
+            Ended::Returned(Err(error)) => end_of(&error, &guest),
+            Ended::CpuSpent => CallEnd::CpuSpent,
+            Ended::DeadlinePassed => CallEnd::DeadlinePassed,
+            Ended::Cancelled => CallEnd::Cancelled,
+        };
+        (end, guest, cpu)
+    }
+}
+
+enum Ended<T> {
+    Returned(wasmtime::Result<T>),
+    CpuSpent,
+    DeadlinePassed,
+    Cancelled,
+}
+
+fn store(callee: &Callee, guest: Guest) -> Store<Guest> {
+    let (lifted, handles) = (guest.limits.lifted_bytes, guest.limits.resource_handles);
+    let mut store = Store::new(callee.pre.engine(), guest);
+    store.limiter(|guest| &mut guest.meter);
+    store.set_hostcall_fuel(usize::try_from(lifted).unwrap_or(usize::MAX));
+    store.set_max_component_handles(handles as usize);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|context| {
+        context.data().meter.check()?;
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}
+
+fn not_run<T>(end: CallEnd<T>, standing: &Standing, callee: &Callee) -> Call<T> {
+    Call {
+        end,
+        ledger: Ledger { declares_send: declares_send(standing), ..Ledger::default() },
+        state: StateWrites::default(),
+        usage: Usage::default(),
+        digest: callee.digest.clone(),
+    }
+}
+
+fn declares_send(standing: &Standing) -> bool {
+    match standing {
+        Standing::Unbound => false,
+        Standing::Checking(bound) | Standing::Calling(bound, _) => bound.declares_send,
+    }
+}
+
+/// Reads what the call left behind. State is kept only of a call that answered.
+fn facts<T>(end: CallEnd<T>, guest: Guest, callee: &Callee) -> Call<T> {
+    let state = match &end {
+        CallEnd::Answered(_) => guest.state.into_writes(),
+        CallEnd::Trapped(_)
+        | CallEnd::DeadlinePassed
+        | CallEnd::CpuSpent
+        | CallEnd::Cancelled
+        | CallEnd::NotCalled(_) => StateWrites::default(),
+    };
+    Call {
+        end,
+        ledger: guest.wire.ledger(declares_send(&guest.standing)),
+        state,
+        usage: Usage {
+            wall_ms: 0,
+            cpu_ms: 0,
+            memory_peak_bytes: guest.meter.memory_peak_bytes,
+            host_calls: guest.meter.host_calls,
+            fetches: guest.wire.fetches,
+            log_lines_dropped: guest.log.dropped(),
+            bytes_out: guest.wire.bytes_out,
+            bytes_in: guest.wire.bytes_in,
+        },
+        digest: callee.digest.clone(),
+    }
+}
+
+/// A trap with its own words, the guest's last ones, and what the host had refused it.
+fn end_of<T>(error: &wasmtime::Error, guest: &Guest) -> CallEnd<T> {
+    if error.is::<PoolConcurrencyLimitError>() {
+        let sentence = "no instance is to be had: the pools are full";
+        return CallEnd::NotCalled(Fault::new("busy", sentence));
+    }
+    let mut words = match error.downcast_ref::<Refused>() {
+        Some(refused) => refused.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    if guest.meter.memory_refused {
+        words.push_str(&format!(
+            "; the host had refused it more than {} bytes of memory",
+            guest.limits.memory_bytes
+        ));
+    }
+    if let Some(last) = guest.log.last_words() {
+        words.push_str("; its last words: ");
+        words.push_str(&last);
+    }
+    let words = match &guest.standing {
+        Standing::Unbound => words,
+        Standing::Checking(bound) | Standing::Calling(bound, _) => bound.guard.redact_text(words),
+    };
+    CallEnd::Trapped(visible(&words, TRAP_BYTES_MAX))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
