@@ -24,4 +24,5 @@ pub mod message;
 pub mod outcome;
 pub mod retry;
 pub mod settle;
+pub mod split;
 pub mod turn;
