@@ -1,1 +1,64 @@
-fn main() {}
+//! `cargo xtask`: the commands of this repository.
+//!
+//! It knows cargo, the layout of the repository and the outside face of the host. It knows nothing
+//! of the host's inside, and does not link it.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a command for people, outside of what is simulated"
+)]
+
+mod artifacts;
+mod bench;
+mod checks;
+mod demo;
+mod dist;
+mod step;
+mod unused;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  demo [--once]            build everything, start a host with a sample agent, post a message to it
+                           and show the reply; then serve until Ctrl-C (--once: end after the reply)
+  test                     everything that CI checks
+  guests [NAME...]         build guests into target/guests
+  dist                     a release binary and the adapters, in dist/
+  bench [--json] [--smoke] the figures of the benchmarks (--smoke: quick, in the dev profile)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["demo"] => demo::run(demo::Until::CtrlC),
+        ["demo", "--once"] => demo::run(demo::Until::FirstReply),
+        ["test"] => checks::run(),
+        ["guests", names @ ..] => artifacts::guests_by_name(names),
+        ["dist"] => dist::run(),
+        ["bench", flags @ ..] => match bench::Flags::read(flags) {
+            Some(flags) => bench::run(flags),
+            None => return misused(),
+        },
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => return misused(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn misused() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
+}
