@@ -27,16 +27,16 @@ struct Invite {
     tries: u32,
 }
 
-/// Remembers invitations and follows some of those that wait. Never fails a poll: messages matter
-/// more.
-pub(crate) fn follow(rooms: impl Iterator<Item = String>) -> Result<(), CallError> {
+/// Remembers invitations and follows some of those that wait. Gives the rooms that were joined. A
+/// join that fails does not fail the poll: messages matter more.
+pub(crate) fn follow(rooms: impl Iterator<Item = String>) -> Result<Vec<String>, CallError> {
     let joins = settings::get_or("join_invites", false)?;
     let before: Vec<Invite> = state::get_json(KEY)?.unwrap_or_default();
     if !joins {
         if !before.is_empty() {
             state::delete(KEY)?;
         }
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut waiting = before.clone();
     for room in rooms {
@@ -45,29 +45,42 @@ pub(crate) fn follow(rooms: impl Iterator<Item = String>) -> Result<(), CallErro
     }
     waiting.truncate(WAITING_MAX);
     let later = waiting.split_off(waiting.len().min(JOINS_PER_POLL_MAX));
-    let again: Vec<Invite> = waiting.into_iter().filter_map(attempt).collect();
+    let mut joined = Vec::new();
+    let mut again = Vec::new();
+    for invite in waiting {
+        match attempt(invite) {
+            Attempt::Joined(room) => joined.push(room),
+            Attempt::Again(invite) => again.push(invite),
+            Attempt::GivenUp => {}
+        }
+    }
     // Those that were just tried go to the end, so that the others have their turn.
     let after: Vec<Invite> = later.into_iter().chain(again).collect();
     if after != before {
         state::set_json(KEY, &after)?;
     }
-    Ok(())
+    Ok(joined)
 }
 
-/// Tries to join. Gives the invitation back where it is worth another try.
-fn attempt(invite: Invite) -> Option<Invite> {
+enum Attempt {
+    Joined(String),
+    Again(Invite),
+    GivenUp,
+}
+
+fn attempt(invite: Invite) -> Attempt {
     let path = api::path(["rooms", &invite.room, "join"]);
     let request = http::post(api::TARGET).path(path).json(&json!({})).timeout_ms(JOIN_TIMEOUT_MS);
     let outcome = request.send().map_err(CallError::from).and_then(api::for_call);
     let fault = match outcome {
         Ok(_) => {
             log::info("joined a room on invitation", &[("room", &invite.room)]);
-            return None;
+            return Attempt::Joined(invite.room);
         }
         Err(CallError::Refused(fault)) => {
             let room = invite.room.as_str();
             log::warn("an invitation was not followed", &[("room", room), ("code", &fault.code)]);
-            return None;
+            return Attempt::GivenUp;
         }
         Err(CallError::Transient(fault) | CallError::Unauthorized(fault)) => fault,
         Err(CallError::RateLimited(_) | CallError::Unsupported) => Fault::new("rate-limited", ""),
@@ -76,9 +89,9 @@ fn attempt(invite: Invite) -> Option<Invite> {
     let fields = [("room", invite.room.as_str()), ("code", fault.code.as_str())];
     if tries < TRIES_MAX {
         log::info("an invitation is tried again later", &fields);
-        Some(Invite { tries, ..invite })
+        Attempt::Again(Invite { tries, ..invite })
     } else {
         log::warn("an invitation was given up; invite again", &fields);
-        None
+        Attempt::GivenUp
     }
 }

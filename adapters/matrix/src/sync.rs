@@ -72,9 +72,12 @@ fn begin(members: Members) -> Result<Batch, PollError> {
 }
 
 fn take(sync: Sync, since: String, reader: &Reader, most: usize) -> Result<Batch, PollError> {
-    invites::follow(sync.rooms.invite.into_keys())?;
     let mut events = Vec::new();
-    let mut behind = Vec::new();
+    // What was said between an invitation and our joining, mostly to us, stands in no timeline.
+    let mut behind: Vec<Room> = invites::follow(sync.rooms.invite.into_keys())?
+        .into_iter()
+        .map(|id| Room { id, from: None })
+        .collect();
     for (room, joined) in sync.rooms.join {
         let timeline = joined.timeline;
         if room.len() > api::ID_BYTES_MAX || (timeline.events.is_empty() && !timeline.limited) {

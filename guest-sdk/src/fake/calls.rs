@@ -24,28 +24,32 @@ pub(crate) fn fetch(request: &raw::Request) -> Result<raw::Response, raw::Error>
                 return Err(raw::Error::Denied("files are not served yet".to_owned()));
             }
         };
-        let Some(answer) = world.script.pop_front() else {
-            panic!(
+        let mut headers = request.headers.clone();
+        headers.extend(permit.injected);
+        let mut sent = Sent {
+            target: request.target.clone(),
+            method: request.method.clone(),
+            url: permit.url,
+            headers,
+            body,
+            effect: permit.effect,
+            answered: None,
+        };
+        let answer = match (world.script.pop_front(), &mut world.platform) {
+            (Some(answer), _) => answer,
+            (None, Some(platform)) => platform(&sent).map(|answer| answer.0),
+            (None, None) => panic!(
                 "the adapter asks {} {}, and the test has no answer for it",
-                request.method, permit.url
-            );
+                sent.method, sent.url
+            ),
         };
         let left = !matches!(
             answer,
             Err(raw::Error::Denied(_) | raw::Error::NotSent(_) | raw::Error::RequestTooLarge(_))
         );
         if left {
-            let mut headers = request.headers.clone();
-            headers.extend(permit.injected);
-            world.sent.push(Sent {
-                target: request.target.clone(),
-                method: request.method.clone(),
-                url: permit.url,
-                headers,
-                body,
-                effect: permit.effect,
-                answered: answer.as_ref().ok().map(|response| response.status),
-            });
+            sent.answered = answer.as_ref().ok().map(|response| response.status);
+            world.sent.push(sent);
         }
         answer.map(|response| raw::Response {
             status: response.status,

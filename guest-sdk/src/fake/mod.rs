@@ -52,8 +52,10 @@ thread_local! {
     static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
 }
 
+/// What answers where the script has nothing.
+type Platform = Box<dyn FnMut(&Sent) -> Result<Answer, http::Error>>;
+
 /// Everything that an adapter can reach.
-#[derive(Debug)]
 pub(crate) struct World {
     /// None while the adapter describes itself: then nothing but log and env is there.
     manifest: Option<Manifest>,
@@ -62,6 +64,7 @@ pub(crate) struct World {
     secrets: BTreeMap<String, Vec<u8>>,
     state: BTreeMap<String, Vec<u8>>,
     script: VecDeque<Result<http::Response, http::Error>>,
+    platform: Option<Platform>,
     sent: Vec<Sent>,
     log: Vec<Line>,
     now_ms: u64,
@@ -174,6 +177,7 @@ impl Host {
             secrets: BTreeMap::new(),
             state: BTreeMap::new(),
             script: VecDeque::new(),
+            platform: None,
             sent: Vec::new(),
             log: Vec::new(),
             now_ms: 1_767_225_600_000,
@@ -235,6 +239,16 @@ impl Host {
     /// Fails the next request that has no answer yet.
     pub fn fail(&self, error: http::Error) -> &Host {
         with(|world| world.script.push_back(Err(error)));
+        self
+    }
+
+    /// Answers every request that the script has no answer for: a small platform of the test's own.
+    /// The request is shown as it would leave; where it is refused, it did not.
+    pub fn platform(
+        &self,
+        platform: impl FnMut(&Sent) -> Result<Answer, http::Error> + 'static,
+    ) -> &Host {
+        with(|world| world.platform = Some(Box::new(platform)));
         self
     }
 

@@ -298,7 +298,7 @@ fn a_cursor_that_the_homeserver_does_not_know_is_lost() {
 }
 
 #[test]
-fn invitations_are_followed_where_the_setting_allows_it() {
+fn invitations_are_followed_where_allowed_and_what_was_said_with_them_is_read() {
     let invited = |next: &str| {
         let rooms = json!({ "invite": { "!new:x": { "invite_state": {} } } });
         fake::status(200).json(&json!({ "next_batch": next, "rooms": rooms }))
@@ -309,10 +309,14 @@ fn invitations_are_followed_where_the_setting_allows_it() {
     assert_eq!(host.sent().len(), 1);
     host.setting("join_invites", true);
     host.answer(invited("s3")).answer(fake::status(200).json(&json!({ "room_id": "!new:x" })));
-    poll("s2", 100);
+    let batch = poll("s2", 100);
     let join = host.sent().pop().unwrap();
     assert!(join.url.ends_with("/rooms/%21new%3Ax/join"), "{}", join.url);
     assert_eq!((join.method.as_str(), join.effect), ("POST", Effect::Prepare));
+    host.answer(fake::status(200).json(&json!({ "chunk": [said("$1", "welcome")] })));
+    let batch = poll(&batch.cursor, 100);
+    assert_eq!((ids(&batch), batch.cursor.as_str()), (vec!["$1"], "s3"));
+    assert!(host.sent().pop().unwrap().url.contains("from=s2&to=s3"));
 }
 
 #[test]
