@@ -12,3 +12,4 @@ pub mod ingress;
 pub mod lifecycle;
 pub mod sandbox;
 pub mod store;
+pub mod workers;

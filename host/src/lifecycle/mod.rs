@@ -22,6 +22,7 @@ pub mod delivery;
 pub mod id;
 pub mod message;
 pub mod outcome;
+pub mod plan;
 pub mod retry;
 pub mod settle;
 pub mod split;

@@ -208,6 +208,9 @@ pub fn verdict(final_rows: impl IntoIterator<Item = DeliveryState>) -> Option<Ve
 pub enum Loss {
     /// The handler failed, died, said too much or too little, or ran out of time.
     Handler { code: String, sentence: String, retry: bool, retry_after_ms: Option<u64> },
+    /// The handler never began, which is no fault of the message: both are given back, and the turn
+    /// waits, until `turn_max_age` if it must.
+    NotStarted { code: String, sentence: String, wait_ms: u64 },
     /// The claim of a living host ran out: its worker was paused or lost.
     ClaimExpired,
     /// The host died under it: the try is given back, the host loss stays.
@@ -270,6 +273,10 @@ pub fn lose_try(charges: Charges, loss: &Loss, limits: &TurnLimits, jitter: f64)
         Loss::PlannedStop => {
             let charges = Charges { tries: charges.tries.saturating_sub(1), ..back(charges) };
             again(charges, 0, "planned_stop", "the host was stopped and gave the turn back")
+        }
+        Loss::NotStarted { code, sentence, wait_ms } => {
+            let charges = Charges { tries: charges.tries.saturating_sub(1), ..back(charges) };
+            again(charges, *wait_ms, code, sentence)
         }
         Loss::HostLost => {
             let charges = Charges { tries: charges.tries.saturating_sub(1), ..charges };

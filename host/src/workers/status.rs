@@ -1,0 +1,254 @@
+//! What the workers last saw, in memory, for `status`, `/readyz` and the operator's events. Lost at
+//! a restart; what must not be lost stands in rows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::breaker::BreakerState;
+use super::sweeps::report::Report;
+use crate::lifecycle::id::ChannelName;
+
+/// Operator events kept; older ones are in the log.
+const EVENTS_KEPT: usize = 100;
+/// Kinds of events that are not served, per host; what is beyond is counted together.
+const KINDS_KEPT: usize = 256;
+
+/// Everything, as one value.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Snapshot {
+    pub sweeps: BTreeMap<&'static str, SweepStatus>,
+    pub pollers: BTreeMap<ChannelName, PollerStatus>,
+    pub breakers: BTreeMap<ChannelName, BreakerState>,
+    pub handler_breaker: Option<BreakerState>,
+    /// By channel and kind.
+    pub not_served: Vec<NotServedCount>,
+    /// Guests whose word did not stand, by channel.
+    pub contradictions: BTreeMap<ChannelName, u64>,
+    /// Newest last.
+    pub events: Vec<OperatorEvent>,
+}
+
+/// One sweep.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SweepStatus {
+    pub description: &'static str,
+    pub period_ms: u64,
+    pub runs: u64,
+    pub last: Option<SweepRun>,
+}
+
+/// One run of a sweep.
+#[derive(Debug, Clone, Serialize)]
+pub struct SweepRun {
+    pub why: Why,
+    pub at_ms: i64,
+    pub took_ms: u64,
+    pub report: Report,
+}
+
+/// What made a sweep run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    Start,
+    Period,
+    Poke,
+}
+
+/// One poller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PollerStatus {
+    pub state: PollerState,
+    pub since_ms: i64,
+    /// Why it is not well.
+    pub code: Option<String>,
+    pub reason: Option<String>,
+    pub last_batch_at_ms: Option<i64>,
+    pub gaps: u64,
+}
+
+/// How a poller is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PollerState {
+    Polling,
+    /// It failed and is tried again.
+    BackingOff,
+    /// Somebody else takes this account's messages.
+    Conflict,
+    /// The channel is paused.
+    Paused,
+    Stopped,
+}
+
+/// Events that were left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotServedCount {
+    pub channel: ChannelName,
+    pub kind: String,
+    pub count: u64,
+}
+
+/// Something that the operator should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OperatorEvent {
+    pub at_ms: i64,
+    pub code: String,
+    pub channel: Option<ChannelName>,
+    pub sentence: String,
+}
+
+/// The workers' memory. All methods are short and never wait for anything but each other.
+#[derive(Debug, Default)]
+pub struct Status(Mutex<Inside>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    sweeps: BTreeMap<&'static str, SweepStatus>,
+    pollers: BTreeMap<ChannelName, PollerStatus>,
+    not_served: BTreeMap<(ChannelName, String), u64>,
+    contradictions: BTreeMap<ChannelName, u64>,
+    events: VecDeque<OperatorEvent>,
+}
+
+impl Status {
+    /// A sweep that exists.
+    pub fn sweep_known(&self, name: &'static str, description: &'static str, period_ms: u64) {
+        let mut inside = self.lock();
+        let sweep = inside.sweeps.entry(name).or_default();
+        (sweep.description, sweep.period_ms) = (description, period_ms);
+    }
+
+    /// A sweep that ran.
+    pub fn sweep_ran(&self, name: &'static str, run: SweepRun) {
+        let mut inside = self.lock();
+        let sweep = inside.sweeps.entry(name).or_default();
+        sweep.runs += 1;
+        sweep.last = Some(run);
+    }
+
+    /// How a poller is now; `since_ms` stays where its state did not change.
+    pub fn poller(
+        &self,
+        channel: &ChannelName,
+        now_ms: i64,
+        state: PollerState,
+        why: Option<(&str, &str)>,
+    ) {
+        let mut inside = self.lock();
+        let fresh = PollerStatus {
+            state,
+            since_ms: now_ms,
+            code: None,
+            reason: None,
+            last_batch_at_ms: None,
+            gaps: 0,
+        };
+        let poller = inside.pollers.entry(channel.clone()).or_insert(fresh);
+        if poller.state != state {
+            (poller.state, poller.since_ms) = (state, now_ms);
+        }
+        poller.code = why.map(|(code, _)| code.to_owned());
+        poller.reason = why.map(|(_, reason)| reason.to_owned());
+    }
+
+    /// A poller's batch was accepted.
+    pub fn polled(&self, channel: &ChannelName, now_ms: i64) {
+        if let Some(poller) = self.lock().pollers.get_mut(channel) {
+            poller.last_batch_at_ms = Some(now_ms);
+        }
+    }
+
+    /// A platform lost a poller's cursor.
+    pub fn gap(&self, channel: &ChannelName) {
+        if let Some(poller) = self.lock().pollers.get_mut(channel) {
+            poller.gaps += 1;
+        }
+    }
+
+    /// An event of a kind that is not served was left out.
+    pub fn not_served(&self, channel: &ChannelName, kind: &str) {
+        let mut inside = self.lock();
+        let mut key = (channel.clone(), kind.chars().take(64).collect::<String>());
+        if !inside.not_served.contains_key(&key) && inside.not_served.len() >= KINDS_KEPT {
+            key.1 = "further kinds".to_owned();
+        }
+        *inside.not_served.entry(key).or_default() += 1;
+    }
+
+    /// A guest's word did not stand.
+    pub fn contradicted(&self, channel: &ChannelName) {
+        *self.lock().contradictions.entry(channel.clone()).or_default() += 1;
+    }
+
+    /// Something that the operator should know: kept here, and logged.
+    pub fn event(&self, at_ms: i64, code: &str, channel: Option<&ChannelName>, sentence: String) {
+        let name = channel.map_or("", |channel| channel.0.as_str());
+        tracing::warn!(code, channel = name, "{sentence}");
+        let event =
+            OperatorEvent { at_ms, code: code.to_owned(), channel: channel.cloned(), sentence };
+        let mut inside = self.lock();
+        if inside.events.len() >= EVENTS_KEPT {
+            inside.events.pop_front();
+        }
+        inside.events.push_back(event);
+    }
+
+    /// Everything at this moment; breakers are filled in by whoever has the channels.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let inside = self.lock();
+        let not_served = inside.not_served.iter().map(|((channel, kind), count)| NotServedCount {
+            channel: channel.clone(),
+            kind: kind.clone(),
+            count: *count,
+        });
+        Snapshot {
+            sweeps: inside.sweeps.clone(),
+            pollers: inside.pollers.clone(),
+            breakers: BTreeMap::new(),
+            handler_breaker: None,
+            not_served: not_served.collect(),
+            contradictions: inside.contradictions.clone(),
+            events: inside.events.iter().cloned().collect(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded_whatever_guests_and_platforms_name() {
+        let status = Status::default();
+        let channel = ChannelName::from("a");
+        for n in 0..10_000 {
+            status.not_served(&channel, &format!("kind {n}"));
+            status.event(n, "code", Some(&channel), "A sentence.".to_owned());
+        }
+        let snapshot = status.snapshot();
+        assert!(snapshot.not_served.len() <= KINDS_KEPT + 1);
+        assert_eq!(snapshot.not_served.iter().map(|it| it.count).sum::<u64>(), 10_000);
+        assert_eq!(snapshot.events.len(), EVENTS_KEPT);
+        assert_eq!(snapshot.events.last().map(|event| event.at_ms), Some(9_999));
+    }
+
+    #[test]
+    fn a_pollers_since_is_when_its_state_last_changed() {
+        let status = Status::default();
+        let channel = ChannelName::from("a");
+        status.poller(&channel, 1, PollerState::Polling, None);
+        status.poller(&channel, 5, PollerState::BackingOff, Some(("transient", "no answer")));
+        status.poller(&channel, 9, PollerState::BackingOff, Some(("transient", "still none")));
+        let poller = status.snapshot().pollers[&channel].clone();
+        assert_eq!(poller.since_ms, 5);
+        assert_eq!(poller.reason.as_deref(), Some("still none"));
+    }
+}

@@ -1,0 +1,93 @@
+//! Claims that are over: of hosts that died, and of workers that did not renew. At start the same
+//! sweep runs once before intake opens, and finds all that earlier boots left.
+
+use super::execute::{Planned, execute};
+use super::report::Report;
+use crate::lifecycle::plan::{ClaimFacts, ClaimFate, Claimed, claim_fate};
+use crate::store::{
+    ClaimedDeliveryRow, ClaimedTurnRow, Claims, Query, Rows, StoreError, SweepStep,
+};
+use crate::workers::hub::{Hub, wrong_answer};
+
+/// Claims of each kind that are looked at together.
+const PAGE_ROWS: u32 = 500;
+
+/// One pass over all claims, page by page.
+pub(super) async fn run(hub: &Hub) -> Report {
+    let mut report = Report::default();
+    let (mut after_turn, mut after_delivery) = (0, 0);
+    loop {
+        let page = match page(hub, after_turn, after_delivery).await {
+            Ok(page) => page,
+            Err(error) => {
+                report.fail("claims", error);
+                break;
+            }
+        };
+        let last_turn = page.turns.last().map(|row| row.claim.turn.number);
+        let last_delivery = page.deliveries.last().map(|row| row.claim.delivery.number);
+        if last_turn.is_none() && last_delivery.is_none() {
+            break;
+        }
+        after_turn = last_turn.unwrap_or(after_turn);
+        after_delivery = last_delivery.unwrap_or(after_delivery);
+        report.seen += (page.turns.len() + page.deliveries.len()) as u64;
+        let plan = plan(&page, hub.mono_ms(), &mut report);
+        execute(hub, plan, &mut report).await;
+    }
+    if report.changed() > 0 {
+        hub.wake_all();
+    }
+    report
+}
+
+async fn page(hub: &Hub, after_turn: i64, after_delivery: i64) -> Result<Claims, StoreError> {
+    let query = Query::Claims { after_turn, after_delivery, rows_max: PAGE_ROWS };
+    match hub.store.read(query).await? {
+        Rows::Claims(claims) => Ok(claims),
+        _ => Err(wrong_answer("list claims")),
+    }
+}
+
+fn plan(page: &Claims, now_mono_ms: i64, report: &mut Report) -> Vec<Planned> {
+    let turns = page.turns.iter().map(|row| of_turn(row, now_mono_ms));
+    let deliveries = page.deliveries.iter().map(|row| of_delivery(row, now_mono_ms));
+    let mut planned = Vec::new();
+    for step in turns.chain(deliveries) {
+        match step {
+            Some(step) => planned.push(step),
+            None => report.leave("claim_holds", 1),
+        }
+    }
+    planned
+}
+
+fn of_turn(row: &ClaimedTurnRow, now_mono_ms: i64) -> Option<Planned> {
+    let ClaimedTurnRow { claim, same_boot, expires_mono_ms } = *row;
+    let facts = ClaimFacts { claimed: Claimed::Turn, same_boot, expires_mono_ms };
+    let item = claim.turn.to_string();
+    match claim_fate(&facts, now_mono_ms) {
+        ClaimFate::LoseTurn(loss) => {
+            let what = if same_boot { "turns_not_renewed" } else { "turns_of_dead_hosts" };
+            Some(Planned { item, what, step: SweepStep::LoseTurn { claim, loss } })
+        }
+        ClaimFate::Leave | ClaimFate::LoseSend(_) | ClaimFate::LoseAsk => None,
+    }
+}
+
+fn of_delivery(row: &ClaimedDeliveryRow, now_mono_ms: i64) -> Option<Planned> {
+    let ClaimedDeliveryRow { claim, asks, same_boot, expires_mono_ms } = *row;
+    let claimed = if asks { Claimed::Ask } else { Claimed::Send };
+    let facts = ClaimFacts { claimed, same_boot, expires_mono_ms };
+    let item = claim.delivery.to_string();
+    match claim_fate(&facts, now_mono_ms) {
+        ClaimFate::LoseSend(fault) => {
+            let what = if same_boot { "sends_not_ended" } else { "sends_of_dead_hosts" };
+            Some(Planned { item, what, step: SweepStep::LoseSend { claim, fault } })
+        }
+        ClaimFate::LoseAsk => {
+            Some(Planned { item, what: "questions_lost", step: SweepStep::LoseAsk { claim } })
+        }
+        ClaimFate::Leave | ClaimFate::LoseTurn(_) => None,
+    }
+}

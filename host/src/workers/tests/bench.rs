@@ -1,0 +1,186 @@
+//! A host of workers on a temporary store, without threads and under paused time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::script::{ScriptedAdapter, ScriptedHandler};
+use crate::env::Env;
+use crate::gate::Gate;
+use crate::lifecycle::delivery::DeliveryLimits;
+use crate::lifecycle::id::{ChannelName, TurnId};
+use crate::lifecycle::message::{AbortRequest, InboundEvent, InboundMessage, Sender};
+use crate::lifecycle::settle::SettleMeans;
+use crate::lifecycle::turn::TurnLimits;
+use crate::store::*;
+use crate::workers::intake::{self, Batch};
+use crate::workers::ports::Adapter;
+use crate::workers::rules::WorkerRules;
+use crate::workers::{Parts, Workers};
+
+pub(super) const CHANNEL: &str = "hook";
+
+pub(super) struct Bench {
+    pub(super) env: Env,
+    pub(super) dir: Arc<TempDir>,
+    pub(super) store: Store,
+    pub(super) workers: Workers,
+    pub(super) adapter: Arc<ScriptedAdapter>,
+    pub(super) handler: Arc<ScriptedHandler>,
+}
+
+/// What a test wants other than the defaults.
+#[derive(Default)]
+pub(super) struct Wishes {
+    pub(super) means: SettleMeans,
+    pub(super) rules: WorkerRules,
+    pub(super) delivery: DeliveryLimits,
+    pub(super) facts: Option<crate::workers::ports::AdapterFacts>,
+}
+
+impl Bench {
+    /// Running, with nothing in it.
+    pub(super) async fn new() -> Self {
+        Self::with(Wishes::default()).await
+    }
+
+    pub(super) async fn with(wishes: Wishes) -> Self {
+        let bench = Self::idle(wishes).await;
+        bench.workers.recover().await;
+        bench.workers.start();
+        bench
+    }
+
+    /// Put together, with no loop running.
+    pub(super) async fn idle(wishes: Wishes) -> Self {
+        let env = Env::simulated(11, 1_700_000_000_000);
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::on(env, dir, wishes).await
+    }
+
+    async fn on(env: Env, dir: Arc<TempDir>, wishes: Wishes) -> Self {
+        let store = Store::inline(&path(&dir), &env).unwrap();
+        introduce(&store, &env, &wishes).await;
+        let adapter = ScriptedAdapter::new(&env);
+        if let Some(facts) = wishes.facts {
+            *adapter.facts.lock().unwrap() = facts;
+        }
+        let handler = ScriptedHandler::new(&env);
+        let workers = Workers::new(Parts {
+            env: env.clone(),
+            store: store.clone(),
+            gate: Gate::new(),
+            rules: wishes.rules,
+            handler: Arc::clone(&handler) as Arc<dyn crate::handler::Handler>,
+            adapters: vec![(ChannelName::from(CHANNEL), Arc::clone(&adapter) as Arc<dyn Adapter>)],
+        });
+        Self { env, dir, store, workers, adapter, handler }
+    }
+
+    /// Another host on the same store, after this one was killed: nothing of it runs on.
+    pub(super) async fn killed(self, wishes: Wishes) -> Self {
+        let Self { env, dir, .. } = self;
+        Self::on(env, dir, wishes).await
+    }
+
+    pub(super) async fn wait(&self, ms: u64) {
+        self.env.sleep(Duration::from_millis(ms)).await;
+    }
+
+    pub(super) async fn accept(&self, events: Vec<InboundEvent>) -> Accepted {
+        let batch = Batch { events, ..Batch::default() };
+        intake::accept(self.workers.hub(), &CHANNEL.into(), batch).await.unwrap()
+    }
+
+    /// Posts a message and gives its turn.
+    pub(super) async fn post(&self, conversation: &str, id: &str, text: &str) -> TurnId {
+        let message = InboundEvent::Message(message(conversation, id, text));
+        match self.accept(vec![message]).await.events.remove(0) {
+            AcceptedEvent::Turn { turn, .. } => turn,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn abort(&self, conversation: &str, id: &str) -> Vec<TurnId> {
+        let abort = InboundEvent::Abort(AbortRequest {
+            external_id: id.to_owned(),
+            conversation: conversation.to_owned(),
+            context: None,
+            sender: Sender::default(),
+        });
+        self.accept(vec![abort]).await.stopped
+    }
+
+    pub(super) async fn turn(&self, id: TurnId) -> TurnDetail {
+        match self.store.read(Query::Turn { id, payload: false }).await.unwrap() {
+            Rows::Turn(Some(turn)) => *turn,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// State and code of a turn.
+    pub(super) async fn end(&self, id: TurnId) -> (String, Option<String>) {
+        let row = self.turn(id).await.row;
+        (row.state, row.code)
+    }
+
+    pub(super) async fn outbox(&self) -> Vec<DeliveryRow> {
+        let filter = ListFilter { limit: 10_000, ..ListFilter::default() };
+        match self.store.read(Query::Outbox(filter)).await.unwrap() {
+            Rows::Deliveries(rows) => rows,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// States of all rows, `held` told apart.
+    pub(super) async fn states(&self) -> Vec<String> {
+        let word = |row: DeliveryRow| if row.held { "held".to_owned() } else { row.state };
+        self.outbox().await.into_iter().map(word).collect()
+    }
+}
+
+pub(super) fn path(dir: &TempDir) -> PathBuf {
+    dir.path().join("lastword.db")
+}
+
+pub(super) fn message(conversation: &str, id: &str, text: &str) -> InboundMessage {
+    InboundMessage {
+        external_id: id.to_owned(),
+        conversation: conversation.to_owned(),
+        sender: Sender { id: "ann".to_owned(), ..Sender::default() },
+        text: text.to_owned(),
+        wakes: true,
+        ..InboundMessage::default()
+    }
+}
+
+async fn introduce(store: &Store, env: &Env, wishes: &Wishes) {
+    let rules = HostRules {
+        boot: env.boot_id(),
+        turn: TurnLimits::default(),
+        dedup_window_ms: 7 * 86_400_000,
+        retention_ms: 7 * 86_400_000,
+        pending_turns_max: 100_000,
+        context_messages_max: 10,
+        state_keys_max: 10,
+        state_bytes_max: 1_000,
+    };
+    let channel = ChannelRules {
+        channel: CHANNEL.into(),
+        means: wishes.means.clone(),
+        delivery: wishes.delivery.clone(),
+        has_progress: true,
+        adapter: "scripted".to_owned(),
+        version: "1.0.0".to_owned(),
+        digest: "d1".to_owned(),
+    };
+    for command in [
+        Command::Rules(rules),
+        Command::ChannelsPresent(vec![CHANNEL.into()]),
+        Command::Channel(channel),
+    ] {
+        store.run(command).await.unwrap();
+    }
+}

@@ -1,0 +1,174 @@
+//! One try of one turn: the handler runs, its claim is kept, what it says becomes rows, and its end
+//! becomes the turn's. The rules of what a handler may say stand in [`crate::handler::Protocol`].
+
+use std::sync::Arc;
+
+use super::breaker::{Change, Health};
+use super::desk::TurnPermit;
+use super::hub::Hub;
+use super::turn_output::Output;
+use super::turn_try::{Ending, Try};
+use crate::gate::{Approach, StopReason};
+use crate::handler::{Failure, HandlerDocument, Retry, TurnFacts};
+use crate::lifecycle::turn::Loss;
+use crate::store::{Answer, ClaimedTurn, Command, Guarded, TurnClaim};
+
+/// A turn that waits after its handler could not be started; nothing is charged meanwhile.
+const NOT_STARTED_WAIT_MS: u64 = 5_000;
+/// The same where its channel is not served: longer, for only the operator can change that.
+const NOT_SERVED_WAIT_MS: u64 = 60_000;
+
+/// A claimed turn with all that it needs.
+pub(super) struct TurnStart {
+    pub(super) claimed: Box<ClaimedTurn>,
+    pub(super) permit: TurnPermit,
+    pub(super) approach: Approach,
+}
+
+/// Runs the try to its end.
+pub(super) async fn run(hub: &Arc<Hub>, start: TurnStart) {
+    let TurnStart { claimed, mut permit, approach } = start;
+    let claim = claimed.claim;
+    let running = match approach.run(claim.turn, claim.try_number) {
+        Ok(running) => running,
+        Err(StopReason::PlannedStop) => return lose(hub, claim, Loss::PlannedStop).await,
+        Err(reason) => {
+            tracing::debug!(turn = %claim.turn, "not run: {reason}");
+            return;
+        }
+    };
+    let Some(channel) = hub.channel(&claimed.channel).map(Arc::clone) else {
+        let sentence = format!(
+            "the channel \"{}\" is not served, so that its replies could not be fitted to it; \
+             mend or remove it",
+            claimed.channel
+        );
+        let code = "channel_not_served".to_owned();
+        let loss = Loss::NotStarted { code, sentence, wait_ms: NOT_SERVED_WAIT_MS };
+        return lose(hub, claim, loss).await;
+    };
+    hub.metrics.tries_started.up();
+    tracing::info!(turn = %claim.turn, attempt = claim.try_number, "try began");
+    let typing = super::typing::start(hub, &channel, &claimed);
+    let output = Output { hub: Arc::clone(hub), channel, claim };
+    let document = document(*claimed);
+    let ending = Try::begin(output, running, document).drive(typing, &mut permit).await;
+    conclude(hub, claim, permit, ending).await;
+}
+
+fn document(claimed: ClaimedTurn) -> HandlerDocument {
+    let turn = TurnFacts {
+        id: claimed.claim.turn,
+        attempt: claimed.claim.try_number,
+        accepted_at_ms: claimed.accepted_at_ms,
+    };
+    HandlerDocument {
+        turn,
+        channel: claimed.channel,
+        conversation: claimed.conversation,
+        message: claimed.message,
+        context: claimed.context,
+        delivered: claimed.delivered,
+    }
+}
+
+async fn conclude(hub: &Arc<Hub>, claim: TurnClaim, mut permit: TurnPermit, ending: Ending) {
+    let health = match &ending {
+        Ending::Failed(Failure { retry: Retry::NotStarted, .. }) => Health::Broke,
+        Ending::Failed(_) | Ending::Decided => Health::Works,
+        Ending::Stopped(_) | Ending::GivenUp => Health::Neither,
+    };
+    report_handler(hub, permit.tell(hub.mono_ms(), health), &ending);
+    match ending {
+        Ending::Decided | Ending::GivenUp => {}
+        Ending::Failed(failure) => {
+            hub.metrics.tries_failed.up();
+            lose(hub, claim, loss(failure)).await;
+        }
+        Ending::Stopped(StopReason::PlannedStop) => lose(hub, claim, Loss::PlannedStop).await,
+        Ending::Stopped(reason @ (StopReason::Deadline | StopReason::Silence)) => {
+            hub.metrics.tries_failed.up();
+            lose(hub, claim, ran_out(reason)).await;
+        }
+        // The row says so already: an abort, a newer try, a claim that others took.
+        Ending::Stopped(
+            reason @ (StopReason::Aborted | StopReason::Superseded | StopReason::ClaimLost),
+        ) => {
+            tracing::info!(turn = %claim.turn, "try ended: {reason}");
+        }
+    }
+    drop(permit);
+}
+
+fn report_handler(hub: &Hub, change: Change, ending: &Ending) {
+    if let Ending::Failed(Failure { retry: Retry::NotStarted, reason, .. }) = ending {
+        hub.metrics.handlers_not_started.up();
+        if let Change::Opened { for_ms } = change {
+            let sentence = format!("{reason}; turns wait, and one is tried in {for_ms} ms");
+            hub.status.event(hub.env.now().wall_ms, Failure::NOT_STARTED, None, sentence);
+        }
+    }
+    if change == Change::Closed {
+        tracing::info!("the handler can be started again");
+    }
+}
+
+fn loss(failure: Failure) -> Loss {
+    let code = failure.code.to_owned();
+    let sentence = failure.reason;
+    match failure.retry {
+        Retry::Spent { after_ms } => {
+            Loss::Handler { code, sentence, retry: true, retry_after_ms: after_ms }
+        }
+        Retry::Never => Loss::Handler { code, sentence, retry: false, retry_after_ms: None },
+        Retry::NotStarted => Loss::NotStarted { code, sentence, wait_ms: NOT_STARTED_WAIT_MS },
+    }
+}
+
+fn ran_out(reason: StopReason) -> Loss {
+    let (code, sentence) = match reason {
+        StopReason::Silence => (
+            "heartbeat_timeout",
+            "the handler gave no sign of life within `heartbeat_timeout` and was ended",
+        ),
+        StopReason::Deadline
+        | StopReason::Aborted
+        | StopReason::Superseded
+        | StopReason::ClaimLost
+        | StopReason::PlannedStop => (
+            "handler_deadline",
+            "the handler was still at work at `handler_deadline` and was ended",
+        ),
+    };
+    let (code, sentence) = (code.to_owned(), sentence.to_owned());
+    Loss::Handler { code, sentence, retry: true, retry_after_ms: None }
+}
+
+fn code_of(loss: &Loss) -> &str {
+    match loss {
+        Loss::Handler { code, .. } | Loss::NotStarted { code, .. } => code,
+        Loss::ClaimExpired => "claim_expired",
+        Loss::HostLost => "host_lost",
+        Loss::PlannedStop => "planned_stop",
+    }
+}
+
+/// Writes a lost try down; the turn is queued again or ends by the rules of `lifecycle`.
+pub(super) async fn lose(hub: &Arc<Hub>, claim: TurnClaim, loss: Loss) {
+    let code = code_of(&loss).to_owned();
+    match hub.persist(Command::LoseTry { claim, loss }).await {
+        Ok(Answer::TurnEnded { guarded: Guarded::Done, end, next: _ }) => {
+            tracing::info!(turn = %claim.turn, code, "try lost");
+            if let Some(end) = end {
+                hub.turn_ended(&end);
+            }
+        }
+        Ok(Answer::TurnEnded { guarded: Guarded::Lost, .. }) => {
+            hub.metrics.claims_lost.up();
+            tracing::info!(turn = %claim.turn, code, "the try was lost before");
+        }
+        Ok(_) => tracing::error!("{}", super::hub::wrong_answer("lose a try")),
+        Err(error) => tracing::error!(turn = %claim.turn, "a lost try is not written: {error}"),
+    }
+    hub.wake_turns();
+}
