@@ -137,6 +137,16 @@ impl Channel {
             .set(".grants", "private_targets", r#"["callback"]"#)
     }
 
+    /// The `script` adapter, which does what its messages tell it, with everything at `origin`.
+    #[must_use]
+    pub fn script(name: &str, origin: &str) -> Self {
+        let targets = r#"["api", "secured", "handed"]"#;
+        Self::new(name, &super::component("script"))
+            .set(".settings", "url", &text(origin))
+            .set(".grants", "targets", targets)
+            .set(".grants", "private_targets", targets)
+    }
+
     /// A line of the channel (`""`) or of one of its sections (`".settings"`).
     #[must_use]
     pub fn set(mut self, section: &str, key: &str, toml: &str) -> Self {

@@ -1,6 +1,7 @@
 //! A folder with a config, hosts that run in it one after the other, and the command line.
 
-use std::fs::{File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -100,7 +101,11 @@ impl Site {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(built::binary());
+        self.program(built::binary().as_os_str(), arguments)
+    }
+
+    fn program(&self, program: &OsStr, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.kill_on_drop(true);
@@ -110,14 +115,26 @@ impl Site {
     /// Starts `lastword run` without waiting for it. Its log is appended to the folder's.
     #[must_use]
     pub fn spawn(&self) -> Child {
-        let log: File = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
-        self.command(&["run"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap()
+        self.spawn_logged(self.command(&["run"]))
+    }
+
+    fn spawn_logged(&self, mut command: Command) -> Child {
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        command.stdout(Stdio::piped()).stderr(log).spawn().unwrap()
     }
 
     /// Starts a host and waits until it listens.
     pub async fn start(&self) -> Host {
+        self.listening(self.spawn()).await
+    }
+
+    /// The same through a program that becomes the host, such as a shell that sets limits.
+    pub async fn start_as(&self, program: &str, arguments: &[&str]) -> Host {
+        self.listening(self.spawn_logged(self.program(program.as_ref(), arguments))).await
+    }
+
+    async fn listening(&self, mut child: Child) -> Host {
         let began = Instant::now();
-        let mut child = self.spawn();
         match ready(&mut child).await {
             Some(address) => Host { child, address, ready_after: began.elapsed() },
             None => {
@@ -163,6 +180,41 @@ impl Site {
     /// `status --json`.
     pub async fn status(&self) -> Value {
         self.json(&["status"]).await.remove(0)
+    }
+
+    /// The rows of one turn, oldest first.
+    pub async fn rows_of(&self, turn: &str) -> Vec<OutboxRow> {
+        let all = self.outbox().await.into_iter();
+        all.filter(|row| row.turn_id.as_deref() == Some(turn)).collect()
+    }
+
+    /// The first row that `wanted` takes, once there is one.
+    ///
+    /// # Panics
+    /// Where there is none within the time.
+    pub async fn row(
+        &self,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&OutboxRow) -> bool,
+    ) -> OutboxRow {
+        let wanted = &wanted;
+        super::eventually(what, within, || async move {
+            self.outbox().await.into_iter().find(|row| wanted(row))
+        })
+        .await
+    }
+
+    /// The turn, once it is in this state.
+    ///
+    /// # Panics
+    /// Where it is not within the time.
+    pub async fn turn_in(&self, id: &str, state: &str, within: Duration) -> TurnRow {
+        super::eventually(&format!("turn {id} in state {state}"), within, || async move {
+            let found = self.turns().await.into_iter().find(|turn| turn.id == id)?;
+            (found.state == state).then_some(found)
+        })
+        .await
     }
 
     /// The turn, once it is at rest.

@@ -109,6 +109,18 @@ impl Sink {
         format!("{}/replies", self.address)
     }
 
+    /// Its address without a path.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.address
+    }
+
+    /// What arrived at one path so far.
+    #[must_use]
+    pub fn arrivals_at(&self, path: &str) -> Vec<Arrival> {
+        self.look(|all| all.iter().filter(|arrival| arrival.path == path).cloned().collect())
+    }
+
     /// Answers by another script from now on.
     pub fn answer_by(&self, script: impl FnMut(&Arrival) -> Answer + Send + 'static) {
         *self.shared.script.lock().unwrap() = Box::new(script);
