@@ -89,8 +89,10 @@ impl Core {
         self.db.as_ref().ok_or_else(|| StoreError::NotWritable("it is being reopened".to_owned()))
     }
 
-    pub(super) fn rules(&self) -> (&HostRules, &Channels) {
-        (&self.rules, &self.channels)
+    /// Turns that are not at their end, as the core counts them.
+    #[cfg(test)]
+    pub(super) fn pending_turns(&self) -> i64 {
+        self.tally.pending_turns
     }
 
     /// Takes the checkpoints from the engine: from now on somebody else calls [`Core::checkpoint`].

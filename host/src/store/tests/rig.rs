@@ -25,6 +25,11 @@ pub(super) struct Rig {
     pub(super) boot: i64,
 }
 
+/// In memory where the system has such a folder: these tests ask what is committed, not how fast.
+fn quick_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 pub(super) fn message(conversation: &str, id: &str, text: &str) -> InboundMessage {
     InboundMessage {
         external_id: id.to_owned(),
@@ -56,7 +61,7 @@ impl Rig {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _guard = runtime.enter();
         let env = Env::simulated(7, 1_000_000_000_000);
-        let dir = tempfile::tempdir().unwrap();
+        let dir = quick_folder();
         let core = Core::open(&dir.path().join("lastword.db"), &env).unwrap();
         let now = Now { wall_ms: 1_000_000_000_000, mono_ms: 0 };
         let mut rig = Self { core, now, dir, env, means, boot: 1 };
