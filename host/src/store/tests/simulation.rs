@@ -50,6 +50,10 @@ struct World {
     sending: Vec<ClaimedDelivery>,
     /// Calls whose worker lost its claim but may still answer.
     late: Vec<(DeliveryClaim, bool)>,
+    /// Tries whose worker lost its claim but may still complete.
+    late_turns: Vec<TurnClaim>,
+    /// Deliveries that somebody has proven to have arrived.
+    proven: BTreeSet<DeliveryId>,
     accepted: BTreeMap<String, TurnId>,
     aborted: BTreeSet<TurnId>,
     messages: u32,
@@ -81,6 +85,8 @@ impl World {
             running: Vec::new(),
             sending: Vec::new(),
             late: Vec::new(),
+            late_turns: Vec::new(),
+            proven: BTreeSet::new(),
             accepted: BTreeMap::new(),
             aborted: BTreeSet::new(),
             messages: 0,
@@ -214,6 +220,10 @@ impl World {
             if let Some(turn) = row.turn {
                 assert!(!self.aborted.contains(&turn), "{id} of an aborted turn is sent");
             }
+            assert!(
+                !self.proven.contains(&id),
+                "{id} is proven to have arrived, and is sent again"
+            );
             let may_resend = self.means.idempotency != Idempotency::None
                 || self.means.on_unknown == OnUnknown::Resend;
             match self.receiver.known.insert(id, Known::Open) {
@@ -351,6 +361,7 @@ impl World {
             let step = SweepStep::LoseTurn { claim: turn.claim, loss: Loss::ClaimExpired };
             self.rig.run(Command::Sweep(step));
             assert_eq!(self.rig.complete(turn.claim, &["late"]), Guarded::Lost);
+            self.late_turns.push(turn.claim);
         } else if !self.sending.is_empty() {
             let index = self.chance.random_range(0..self.sending.len());
             let row = self.sending.swap_remove(index);
@@ -370,21 +381,21 @@ impl World {
         }
     }
 
-    /// A late answer of a lost call, or a late receipt of the platform.
+    /// A late answer of a lost try or call, or a late receipt of the platform.
     fn late_word(&mut self) {
+        if let Some(claim) = self.late_turns.pop() {
+            assert_eq!(self.rig.complete(claim, &["late"]), Guarded::Lost, "a late completion");
+            return;
+        }
         if let Some((claim, shown)) = self.late.pop() {
-            if !shown {
-                return;
-            }
-            let state = self.rig.delivered(claim).state;
-            let open = [
-                crate::lifecycle::delivery::DeliveryState::Queued,
-                crate::lifecycle::delivery::DeliveryState::UnknownOpen,
-            ];
-            assert!(!state.is_some_and(|s| open.contains(&s)), "proof left the row {state:?}");
-            if !self.sending.iter().any(|row| row.claim.delivery == claim.delivery) {
-                self.receiver.known.insert(claim.delivery, Known::Sent);
-            }
+            let outcome = if shown {
+                self.proven.insert(claim.delivery);
+                Outcome::Delivered(Receipt::default())
+            } else {
+                Outcome::NotSent(NotSent::Transient(fault("late")))
+            };
+            let recorded = self.rig.record(claim, outcome);
+            assert!(!recorded.claim_held, "a late answer held the row");
             return;
         }
         let shown: Vec<DeliveryId> = self.receiver.shown.keys().copied().collect();
@@ -399,9 +410,7 @@ impl World {
             at_ms: None,
         };
         self.rig.accept_events(vec![InboundEvent::Receipt(receipt)]);
-        if !self.sending.iter().any(|row| row.claim.delivery == id) {
-            self.receiver.known.insert(id, Known::Sent);
-        }
+        self.proven.insert(id);
     }
 
     fn pass_time(&mut self) {
@@ -512,7 +521,7 @@ impl World {
     }
 }
 
-const INVARIANTS: [(&str, &str); 9] = [
+const INVARIANTS: [(&str, &str); 11] = [
     (
         "a turn in delivering has a final row that is not at rest",
         "SELECT count(*) FROM turn t WHERE state = 2 AND NOT EXISTS
@@ -531,6 +540,20 @@ const INVARIANTS: [(&str, &str); 9] = [
                      AND d.kind = 2 AND d.state != 4)
            OR NOT EXISTS (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
                      AND d.kind = 2))",
+    ),
+    (
+        "a turn whose finals all arrived has not failed for its delivery",
+        "SELECT count(*) FROM turn t WHERE state = 5
+           AND code IN ('delivery_failed', 'outcome_unknown', 'resent')
+           AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
+                             AND d.kind = 2 AND d.state != 4)",
+    ),
+    (
+        "no part of a reply goes on where an earlier one did not arrive",
+        "SELECT count(*) FROM delivery later JOIN delivery part
+             ON part.id BETWEEN later.id - later.part + 1 AND later.id - 1
+            AND part.reply = later.reply
+         WHERE later.state IN (0, 1, 2, 4) AND part.state IN (3, 5, 6, 7)",
     ),
     (
         "only queued rows and open unknowns are heads that can be claimed",
