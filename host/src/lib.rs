@@ -10,6 +10,7 @@ pub mod gate;
 pub mod handler;
 pub mod ingress;
 pub mod lifecycle;
+pub mod runtime;
 pub mod sandbox;
 pub mod store;
 pub mod workers;

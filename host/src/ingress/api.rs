@@ -22,7 +22,7 @@ use tracing::info;
 
 use super::answer::{Refused, json_answer, wrong_method};
 use super::limits::WORD_BYTES_MAX;
-use super::{Ingress, Phase, auth, lists};
+use super::{Ingress, auth, lists};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::outcome::Fault;
 use crate::store::{AbortScope, ChannelSwitch, Command, Operated, ReplayOf, Resolution};
@@ -57,7 +57,7 @@ async fn no_such_path() -> Response {
 }
 
 async fn status(State(ingress): State<Ingress>) -> Answer {
-    let status = ingress.0.desk.status().await?;
+    let status = ingress.desk()?.status().await?;
     Ok(json_answer(StatusCode::OK, &status))
 }
 
@@ -176,7 +176,7 @@ async fn resume(
 impl Ingress {
     async fn switch(&self, name: String, switch: ChannelSwitch) -> Answer {
         let channel = ChannelName(word("channel", name)?);
-        if !self.doors().contains_key(&channel) {
+        if !self.behind()?.doors.contains_key(&channel) {
             let sentence = "there is no channel of this name; `lastword channels list` shows them";
             return Err(Refused::nothing(sentence));
         }
@@ -186,11 +186,7 @@ impl Ingress {
     /// Carries a command out on a task of its own: an asker that hangs up must not leave an abort
     /// committed and its handler running.
     async fn operate(&self, command: Command, done: &'static str) -> Answer {
-        if self.phase() == Phase::Starting {
-            let sentence = "the host is starting; ask again in a moment";
-            return Err(Refused::unavailable("starting", sentence).retry_after(1));
-        }
-        let desk = self.0.desk.clone();
+        let desk = self.desk()?.clone();
         let task = self.0.env.spawn(async move { desk.operate(command).await });
         let operated = task.await.map_err(|_| {
             Refused::unavailable("host_fault", "the host failed at this request; its log says how")

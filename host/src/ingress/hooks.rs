@@ -32,8 +32,11 @@ pub(super) async fn handle(State(ingress): State<Ingress>, request: Request) -> 
         let sentence = "there is no such path; platforms call /hooks/CHANNEL, operators /v1";
         return Refused::nothing(sentence).into_response();
     };
-    let doors = ingress.doors();
-    let Some((channel, door)) = doors.get_key_value(&ChannelName(name.to_owned())) else {
+    let behind = match ingress.behind() {
+        Ok(behind) => behind,
+        Err(starting) => return starting.into_response(),
+    };
+    let Some((channel, door)) = behind.doors.get_key_value(&ChannelName(name.to_owned())) else {
         return unknown_channel().into_response();
     };
     let began = ingress.0.env.elapsed();
@@ -64,16 +67,9 @@ fn unknown_channel() -> Refused {
 impl Ingress {
     /// Whether the channel takes requests now.
     fn enter<'a>(&self, channel: &ChannelName, door: &'a Door) -> Result<&'a OpenDoor, Refused> {
-        match self.phase() {
-            Phase::Open => {}
-            Phase::Starting => {
-                let sentence = "the host is starting; send it again";
-                return Err(Refused::unavailable("starting", sentence).retry_after(1));
-            }
-            Phase::Stopping => {
-                let sentence = "the host is stopping; send it again";
-                return Err(Refused::unavailable("stopping", sentence).retry_after(5));
-            }
+        if self.phase() == Phase::Stopping {
+            let sentence = "the host is stopping; send it again in a moment";
+            return Err(Refused::unavailable("stopping", sentence).retry_after(5));
         }
         match door {
             Door::Open(door) => Ok(door),
@@ -137,7 +133,7 @@ impl Ingress {
         if !commits {
             return Ok(Vec::new());
         }
-        let (desk, name) = (self.0.desk.clone(), channel.clone());
+        let (desk, name) = (self.desk()?.clone(), channel.clone());
         let events = reply.events.clone();
         let task = self.0.env.spawn(async move { desk.accept(&name, events, state).await });
         match task.await {

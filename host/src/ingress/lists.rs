@@ -69,7 +69,7 @@ pub(super) async fn turn(
     asked: AskedShow,
 ) -> Answer {
     let (id, payload) = (turn_id(&id)?, shown(asked)?);
-    match ingress.0.desk.read(Query::Turn { id, payload }).await? {
+    match ingress.desk()?.read(Query::Turn { id, payload }).await? {
         Rows::Turn(Some(turn)) => document(&turn),
         Rows::Turn(None) => Err(Refused::nothing(format!("there is no turn {id}"))),
         _ => Err(unexpected()),
@@ -82,7 +82,7 @@ pub(super) async fn delivery(
     asked: AskedShow,
 ) -> Answer {
     let (id, payload) = (delivery_id(&id)?, shown(asked)?);
-    match ingress.0.desk.read(Query::Delivery { id, payload }).await? {
+    match ingress.desk()?.read(Query::Delivery { id, payload }).await? {
         Rows::Delivery(Some(delivery)) => document(&delivery),
         Rows::Delivery(None) => Err(Refused::nothing(format!("there is no delivery {id}"))),
         _ => Err(unexpected()),
@@ -90,7 +90,7 @@ pub(super) async fn delivery(
 }
 
 pub(super) async fn channels(State(ingress): State<Ingress>) -> Answer {
-    let status = ingress.0.desk.status().await?;
+    let status = ingress.desk()?.status().await?;
     let mut text = String::new();
     let channels = status.get("channels").and_then(Value::as_array);
     for channel in channels.into_iter().flatten() {
@@ -182,7 +182,7 @@ impl Page {
         let Some(mut rest) = self.rest.take() else { return Ok(()) };
         let asked = rest.limit.min(LIST_PAGE_ROWS);
         let filter = ListFilter { limit: asked, ..rest.clone() };
-        let rows = self.ingress.0.desk.read((self.query)(filter)).await?;
+        let rows = self.ingress.desk()?.read((self.query)(filter)).await?;
         let (lines, count, last) = match &rows {
             Rows::Turns(rows) => lines(rows, rows.last().map(|row| row.id.to_string()))?,
             Rows::Deliveries(rows) => lines(rows, rows.last().map(|row| row.id.to_string()))?,

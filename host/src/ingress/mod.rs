@@ -28,8 +28,8 @@ mod server;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use tokio::sync::Semaphore;
@@ -37,11 +37,12 @@ use tokio::sync::Semaphore;
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
 
+use answer::Refused;
 pub use auth::ApiToken;
 pub use limits::IngressLimits;
 pub use metrics::IngressMetrics;
 pub use ports::{Desk, Door, Hook, RefusedChannel, StoreHealth};
-pub use server::{Server, bind};
+pub use server::{BindError, Server, bind};
 
 /// Whether requests that change something are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,61 +62,61 @@ pub struct Ingress(Arc<Inner>);
 struct Inner {
     env: Env,
     limits: IngressLimits,
-    desk: Arc<dyn Desk>,
     token: ApiToken,
     metrics: IngressMetrics,
-    phase: AtomicU8,
-    /// Replaced whole, so that no request holds a lock across a call.
-    doors: RwLock<Arc<BTreeMap<ChannelName, Door>>>,
+    /// Set once: when recovery is done and all channels were looked at.
+    behind: OnceLock<Behind>,
+    stopping: AtomicBool,
     /// What bodies that are being held may take together, in blocks.
     body_memory: Arc<Semaphore>,
 }
 
+/// What requests are served with.
+struct Behind {
+    desk: Arc<dyn Desk>,
+    doors: BTreeMap<ChannelName, Door>,
+}
+
 impl Ingress {
-    /// Serves nothing but probes until [`Ingress::set_phase`] opens it.
+    /// Serves nothing but probes until [`Ingress::open`].
     #[must_use]
-    pub fn new(
-        env: Env,
-        limits: IngressLimits,
-        desk: Arc<dyn Desk>,
-        token: ApiToken,
-        metrics: IngressMetrics,
-    ) -> Self {
+    pub fn new(env: Env, limits: IngressLimits, token: ApiToken, metrics: IngressMetrics) -> Self {
         let body_memory = Arc::new(Semaphore::new(body::blocks(limits.body_memory_bytes_max)));
-        Self(Arc::new(Inner {
-            env,
-            limits,
-            desk,
-            token,
-            metrics,
-            phase: AtomicU8::new(Phase::Starting as u8),
-            doors: RwLock::default(),
-            body_memory,
-        }))
+        let (behind, stopping) = (OnceLock::new(), AtomicBool::new(false));
+        Self(Arc::new(Inner { env, limits, token, metrics, behind, stopping, body_memory }))
     }
 
-    /// Which channels there are, and how each is reached.
-    pub fn set_doors(&self, doors: BTreeMap<ChannelName, Door>) {
-        *self.0.doors.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(doors);
+    /// Opens intake: what is behind, and how each channel is reached. To be called once.
+    pub fn open(&self, desk: Arc<dyn Desk>, doors: BTreeMap<ChannelName, Door>) {
+        let _ = self.0.behind.set(Behind { desk, doors });
     }
 
-    /// Opens or closes intake.
-    pub fn set_phase(&self, phase: Phase) {
-        self.0.phase.store(phase as u8, Ordering::Release);
+    /// Closes intake: the first step of a planned stop. Reading and aborting go on.
+    pub fn close(&self) {
+        self.0.stopping.store(true, Ordering::Release);
     }
 
     /// What is served now.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.0.phase.load(Ordering::Acquire) {
-            0 => Phase::Starting,
-            1 => Phase::Open,
-            _ => Phase::Stopping,
+        if self.0.stopping.load(Ordering::Acquire) {
+            Phase::Stopping
+        } else if self.0.behind.get().is_some() {
+            Phase::Open
+        } else {
+            Phase::Starting
         }
     }
 
-    fn doors(&self) -> Arc<BTreeMap<ChannelName, Door>> {
-        Arc::clone(&self.0.doors.read().unwrap_or_else(PoisonError::into_inner))
+    fn behind(&self) -> Result<&Behind, Refused> {
+        self.0.behind.get().ok_or_else(|| {
+            let sentence = "the host is starting; send it again in a moment";
+            Refused::unavailable("starting", sentence).retry_after(1)
+        })
+    }
+
+    fn desk(&self) -> Result<&Arc<dyn Desk>, Refused> {
+        self.behind().map(|behind| &behind.desk)
     }
 
     /// All paths of the host.

@@ -55,7 +55,7 @@ pub trait Desk: Send + Sync + 'static {
     fn store_health(&self) -> StoreHealth;
 
     /// All metrics of the host, as Prometheus text.
-    fn metrics_text(&self) -> String;
+    async fn metrics_text(&self) -> String;
 }
 
 /// Whether the store takes writes.

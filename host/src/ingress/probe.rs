@@ -8,7 +8,7 @@ use axum::routing::get;
 use http::StatusCode;
 use serde_json::json;
 
-use super::answer::{json_answer, typed_answer};
+use super::answer::{Refused, json_answer, typed_answer};
 use super::ports::{Door, StoreHealth};
 use super::{Ingress, Phase};
 
@@ -31,13 +31,15 @@ async fn readyz(State(ingress): State<Ingress>) -> Response {
         Phase::Open => "open",
         Phase::Stopping => "stopping",
     };
-    let (writable, sentence) = match ingress.0.desk.store_health() {
-        StoreHealth::Writable => (true, None),
-        StoreHealth::NotWritable(sentence) => (false, Some(sentence)),
+    let behind = ingress.behind().ok();
+    let (writable, sentence) = match behind.map(|behind| behind.desk.store_health()) {
+        Some(StoreHealth::Writable) => (Some(true), None),
+        Some(StoreHealth::NotWritable(sentence)) => (Some(false), Some(sentence)),
+        None => (None, None),
     };
-    let ready = writable && phase == "open";
-    let doors = ingress.doors();
-    let refused = doors.iter().filter_map(|(name, door)| match door {
+    let ready = writable == Some(true) && phase == "open";
+    let doors = || behind.iter().flat_map(|behind| &behind.doors);
+    let refused = doors().filter_map(|(name, door)| match door {
         Door::Refused(why) => Some(json!({"name": name, "code": why.code, "reason": why.reason})),
         Door::Open(_) | Door::NoWebhook => None,
     });
@@ -45,16 +47,16 @@ async fn readyz(State(ingress): State<Ingress>) -> Response {
         "ready": ready,
         "phase": phase,
         "store": {"writable": writable, "reason": sentence},
-        "channels": doors.len(),
+        "channels": doors().count(),
         "refused": refused.collect::<Vec<_>>(),
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json_answer(status, &body)
 }
 
-async fn metrics(State(ingress): State<Ingress>) -> Response {
-    let text = ingress.0.desk.metrics_text();
+async fn metrics(State(ingress): State<Ingress>) -> Result<Response, Refused> {
+    let text = ingress.desk()?.metrics_text().await;
     // What prometheus-client writes is OpenMetrics.
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    typed_answer(StatusCode::OK, media_type, Body::from(text))
+    Ok(typed_answer(StatusCode::OK, media_type, Body::from(text)))
 }

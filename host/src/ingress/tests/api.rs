@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::scripted::*;
 use crate::env::Env;
-use crate::ingress::{IngressLimits, Phase};
+use crate::ingress::IngressLimits;
 use crate::lifecycle::id::{ChannelName, DeliveryId};
 use crate::lifecycle::outcome::CallEnd;
 use crate::store::{
@@ -84,8 +84,12 @@ async fn what_a_command_came_to_is_told_by_the_status() {
     }
     *host.desk.fails.lock().unwrap() = Some(StoreError::NotWritable("x".to_owned()));
     assert_eq!(ask().await.status, 503);
-    host.ingress.set_phase(Phase::Starting);
-    assert_eq!(ask().await.code(), "starting");
+    let hook = ScriptedHook::new(|_| CallEnd::Answered(reply(200, vec![])));
+    let (host, _) = Host::start_with(hook, IngressLimits::default(), Opening::Never).await;
+    for head in ["POST /v1/abort", "GET /v1/status", "GET /v1/turns"] {
+        let body = r#"{"channel":"c","conversation":"r"}"#;
+        assert_eq!(host.request(head, body).await.code(), "starting", "{head}");
+    }
 }
 
 #[tokio::test]

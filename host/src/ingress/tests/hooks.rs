@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::scripted::*;
-use crate::ingress::{IngressLimits, Phase};
+use crate::ingress::IngressLimits;
 use crate::lifecycle::outcome::{CallEnd, Fault, StateWrites};
 use crate::lifecycle::turn::TurnState;
 use crate::sandbox::WebhookRequest;
@@ -152,16 +152,19 @@ async fn channels_that_are_unknown_refused_or_without_webhooks_say_so() {
 
 #[tokio::test]
 async fn before_recovery_and_at_a_stop_nothing_is_taken_in() {
-    let host = host_that(|| CallEnd::Answered(reply(200, vec![message("1")]))).await;
-    for (phase, code) in [(Phase::Starting, "starting"), (Phase::Stopping, "stopping")] {
-        host.ingress.set_phase(phase);
+    let hook = || ScriptedHook::new(|_| CallEnd::Answered(reply(200, vec![message("1")])));
+    let limits = IngressLimits::default();
+    let (starting, _) = Host::start_with(hook(), limits.clone(), Opening::Never).await;
+    let (stopping, _) = Host::start(hook(), limits.clone()).await;
+    stopping.ingress.close();
+    for (host, code) in [(starting, "starting"), (stopping, "stopping")] {
         let answer = host.request("POST /hooks/hook", "").await;
         assert_eq!((answer.status, answer.code().as_str()), (503, code));
         assert_eq!(host.request("GET /readyz", "").await.status, 503);
         assert_eq!(host.request("GET /healthz", "").await.status, 200);
+        assert!(host.desk.batches.lock().unwrap().is_empty());
     }
-    assert!(host.desk.batches.lock().unwrap().is_empty());
-    host.ingress.set_phase(Phase::Open);
+    let (host, _) = Host::start(hook(), limits).await;
     let ready = host.request("GET /readyz", "").await;
     assert_eq!(ready.status, 200);
     let refused = &ready.json()["refused"][0];

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::scripted::*;
 use crate::env::Env;
-use crate::ingress::{IngressLimits, Phase};
+use crate::ingress::IngressLimits;
 use crate::lifecycle::outcome::CallEnd;
 
 fn accepting() -> ScriptedHook {
@@ -175,7 +175,7 @@ async fn a_stop_lets_running_requests_finish_and_cuts_what_stays() {
     let mut running = host.connect().await;
     running.write_all(b"POST /hooks/hook HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     Env::system().sleep(Duration::from_millis(100)).await;
-    host.ingress.set_phase(Phase::Stopping);
+    host.ingress.close();
     let address = host.server.address();
     let env = Env::system();
     let closing = env.timeout(Duration::from_secs(10), host.server.close());

@@ -98,7 +98,7 @@ impl Desk for ScriptedDesk {
         }
     }
 
-    fn metrics_text(&self) -> String {
+    async fn metrics_text(&self) -> String {
         "# EOF\n".to_owned()
     }
 }
@@ -156,6 +156,14 @@ pub(super) fn reply(status: u16, events: Vec<InboundEvent>) -> WebhookReply {
     WebhookReply { status, headers: Vec::new(), body: b"guest".to_vec(), events }
 }
 
+/// Whether a test's host takes messages in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    AtOnce,
+    /// Recovery never ends.
+    Never,
+}
+
 /// A server with one open channel `hook` and whatever else a test adds.
 pub(super) struct Host {
     pub(super) ingress: Ingress,
@@ -168,20 +176,30 @@ impl Host {
         hook: ScriptedHook,
         limits: IngressLimits,
     ) -> (Self, Arc<ScriptedHook>) {
+        Self::start_with(hook, limits, Opening::AtOnce).await
+    }
+
+    pub(super) async fn start_with(
+        hook: ScriptedHook,
+        limits: IngressLimits,
+        opening: Opening,
+    ) -> (Self, Arc<ScriptedHook>) {
         let desk = Arc::new(ScriptedDesk::default());
         let env = Env::system();
         let metrics = IngressMetrics::default();
         let token = ApiToken::new(TOKEN);
-        let ingress = Ingress::new(env.clone(), limits.clone(), desk.clone(), token, metrics);
+        let ingress = Ingress::new(env.clone(), limits.clone(), token, metrics);
         let hook = Arc::new(hook);
         let open = Door::open(hook.clone(), limits.body_bytes_max, limits.calls_per_channel_max);
         let why = RefusedChannel { code: "refused".to_owned(), reason: "add a key".to_owned() };
-        ingress.set_doors(BTreeMap::from([
+        let doors = BTreeMap::from([
             (ChannelName::from("hook"), open),
             (ChannelName::from("poller"), Door::NoWebhook),
             (ChannelName::from("broken"), Door::Refused(why)),
-        ]));
-        ingress.set_phase(Phase::Open);
+        ]);
+        if opening == Opening::AtOnce {
+            ingress.open(desk.clone(), doors);
+        }
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let server = Server::start(env, listener, ingress.router(), &limits).unwrap();
         (Self { ingress, desk, server }, hook)

@@ -1,0 +1,103 @@
+//! A channel of the sandbox behind the two traits through which the others call it: the workers'
+//! and ingress's.
+
+use async_trait::async_trait;
+
+use crate::gate::StopHandle;
+use crate::ingress::Hook;
+use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place};
+use crate::lifecycle::outcome::{Call, CallError, Lookup, SendAnswer};
+use crate::sandbox::{
+    Activity, Batch, CallLimits, Channel, PollError, StopSignal, WebhookReply, WebhookRequest,
+    stop_pair,
+};
+use crate::workers::ports::{Adapter, AdapterFacts};
+
+/// One channel that serves.
+pub(super) struct Served {
+    channel: Channel,
+    facts: AdapterFacts,
+}
+
+impl Served {
+    pub(super) fn new(channel: Channel, limits: &CallLimits) -> Self {
+        let manifest = channel.adapter().manifest();
+        let facts = AdapterFacts {
+            offers: manifest.offers,
+            text: manifest.limits.text,
+            conversation_interval_ms: manifest.limits.conversation_interval_ms.map_or(0, u64::from),
+            channel_interval_ms: manifest.limits.channel_interval_ms.map_or(0, u64::from),
+            calls_at_once: limits.calls_at_once,
+            call_ms: limits.send_ms.max(limits.find_ms),
+            digest: channel.adapter().digest().to_owned(),
+        };
+        Self { channel, facts }
+    }
+}
+
+/// Runs a call that hears `stop`. The call is let end by itself when it is stopped, so that its
+/// ledger is not lost.
+async fn until_stopped<T>(stop: StopHandle, call: impl FnOnce(StopSignal) -> T) -> T::Output
+where
+    T: Future,
+{
+    let (handle, signal) = stop_pair();
+    let mut call = std::pin::pin!(call(signal));
+    tokio::select! { biased;
+        answer = call.as_mut() => return answer,
+        _ = stop.stopped() => handle.stop(),
+    }
+    call.await
+}
+
+#[async_trait]
+impl Adapter for Served {
+    fn facts(&self) -> AdapterFacts {
+        self.facts.clone()
+    }
+
+    async fn send(
+        &self,
+        kind: DeliveryKind,
+        message: OutboundMessage,
+        stop: StopHandle,
+    ) -> Call<SendAnswer> {
+        until_stopped(stop, |signal| self.channel.send(kind, message, signal)).await
+    }
+
+    async fn find(
+        &self,
+        message: OutboundMessage,
+        since_ms: u64,
+        stop: StopHandle,
+    ) -> Call<Result<Lookup, CallError>> {
+        until_stopped(stop, |signal| self.channel.find(message, since_ms, signal)).await
+    }
+
+    async fn poll(
+        &self,
+        cursor: Option<String>,
+        wait_ms: u32,
+        most: u32,
+        stop: StopHandle,
+    ) -> Call<Result<Batch, PollError>> {
+        until_stopped(stop, |signal| self.channel.poll(cursor, wait_ms, most, signal)).await
+    }
+
+    async fn indicate(
+        &self,
+        place: Place,
+        activity: Activity,
+        stop: StopHandle,
+    ) -> Call<Result<Option<u32>, CallError>> {
+        until_stopped(stop, |signal| self.channel.indicate(place, activity, signal)).await
+    }
+}
+
+#[async_trait]
+impl Hook for Served {
+    /// Ends by its own wall clock, which is shorter than any planned stop; nobody stops it.
+    async fn handle(&self, request: WebhookRequest) -> Call<WebhookReply> {
+        self.channel.webhook(request, StopSignal::never()).await
+    }
+}

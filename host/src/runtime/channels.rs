@@ -1,0 +1,157 @@
+//! Admission and binding of all channels at start. What fails refuses its own channel, with
+//! sentences that say what to add; the others start, and nothing that was accepted is lost.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt as _};
+use tracing::{error, info, warn};
+
+use super::adapter::Served;
+use super::rules;
+use crate::config::{ChannelConfig, Config};
+use crate::env::Env;
+use crate::ingress::RefusedChannel;
+use crate::lifecycle::id::ChannelName;
+use crate::sandbox::{Adapter, Engine, StateSource};
+
+/// Components that are admitted at once: compiling takes all processors as it is.
+const ADMISSIONS_AT_ONCE: usize = 2;
+/// Channels that are bound at once: each runs a guest's `check` for a moment.
+const BINDINGS_AT_ONCE: usize = 8;
+
+/// One channel of the config after start.
+pub(super) enum Started {
+    Serving(Box<Serving>),
+    Refused(RefusedChannel),
+}
+
+/// A channel that serves.
+pub(super) struct Serving {
+    pub(super) config: ChannelConfig,
+    pub(super) adapter: Adapter,
+    pub(super) served: Arc<Served>,
+}
+
+/// All channels of the config, by name.
+pub(super) type StartedChannels = BTreeMap<ChannelName, Started>;
+
+fn refused(code: &str, reason: impl Into<String>) -> RefusedChannel {
+    RefusedChannel { code: code.to_owned(), reason: reason.into() }
+}
+
+/// Admits every component and binds every channel.
+pub(super) async fn start(
+    env: &Env,
+    config: &Config,
+    engine: &Engine,
+    component_bytes_max: u64,
+    state: Arc<dyn StateSource>,
+) -> StartedChannels {
+    let adapters = admit_all(env, config, engine, component_bytes_max).await;
+    let adapters = &adapters;
+    let bindings = stream::iter(config.channels.values()).map(|channel| {
+        let state = Arc::clone(&state);
+        async move {
+            let started = match adapters.get(&channel.adapter) {
+                Some(Ok(adapter)) => bind(config, channel, adapter, state).await,
+                Some(Err(refusal)) => Err(refusal.clone()),
+                None => Err(refused("adapter_missing", "its adapter was not looked at")),
+            };
+            (channel.name.clone(), report(&channel.name, started))
+        }
+    });
+    bindings.buffer_unordered(BINDINGS_AT_ONCE).collect().await
+}
+
+fn report(name: &ChannelName, started: Result<Serving, RefusedChannel>) -> Started {
+    match started {
+        Ok(serving) => {
+            let manifest = serving.adapter.manifest();
+            let (adapter, version) = (&manifest.name, &manifest.version);
+            let digest = serving.adapter.digest();
+            info!(channel = %name, adapter, version, digest, "channel serves");
+            for note in &serving.adapter.admitted().notes {
+                warn!(channel = %name, adapter, "{note}");
+            }
+            Started::Serving(Box::new(serving))
+        }
+        Err(refusal) => {
+            error!(channel = %name, code = refusal.code, "channel is refused: {}", refusal.reason);
+            Started::Refused(refusal)
+        }
+    }
+}
+
+type Admitted = BTreeMap<PathBuf, Result<Adapter, RefusedChannel>>;
+
+/// Each file once, however many channels use it.
+async fn admit_all(env: &Env, config: &Config, engine: &Engine, bytes_max: u64) -> Admitted {
+    let mut files: Vec<&Path> = config.channels.values().map(|it| it.adapter.as_path()).collect();
+    files.sort_unstable();
+    files.dedup();
+    let admissions = stream::iter(files)
+        .map(|file| async move { (file.to_owned(), admit(env, engine, file, bytes_max).await) });
+    admissions.buffer_unordered(ADMISSIONS_AT_ONCE).collect().await
+}
+
+/// Admits the component of one file.
+pub(super) async fn admit(
+    env: &Env,
+    engine: &Engine,
+    file: &Path,
+    bytes_max: u64,
+) -> Result<Adapter, RefusedChannel> {
+    let shown = file.display().to_string();
+    let path = file.to_owned();
+    let read = env.spawn_blocking(move || read_component(&path, bytes_max)).await;
+    let bytes = match read {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(sentence)) => return Err(refused("adapter_missing", sentence)),
+        Err(_) => return Err(refused("adapter_missing", format!("{shown} could not be read"))),
+    };
+    engine.admit(bytes).await.map_err(|refusal| {
+        refused("adapter_refused", format!("the component {shown} is refused: {refusal}"))
+    })
+}
+
+/// A file is read whole and once: what was checked is what runs.
+fn read_component(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| {
+        format!(
+            "the component {shown} cannot be read: {error}; `adapter` in the config names a \
+             .wasm file, relative to the config"
+        )
+    };
+    // A pipe would be waited for, a folder read as nothing.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(format!("the component {shown} is no file"));
+    }
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("the component {shown} is longer than {bytes_max} bytes"));
+    }
+    Ok(bytes)
+}
+
+async fn bind(
+    config: &Config,
+    channel: &ChannelConfig,
+    adapter: &Adapter,
+    state: Arc<dyn StateSource>,
+) -> Result<Serving, RefusedChannel> {
+    let spec = rules::channel_spec(config, channel).map_err(|missing| {
+        let sentences: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        refused("secret_missing", sentences.join("; "))
+    })?;
+    let limits = spec.limits.clone();
+    let bound = adapter.bind(spec, state).await;
+    let bound = bound.map_err(|refusal| refused("channel_refused", refusal.to_string()))?;
+    let served = Arc::new(Served::new(bound, &limits));
+    Ok(Serving { config: channel.clone(), adapter: adapter.clone(), served })
+}

@@ -1,0 +1,90 @@
+//! `lastword check`: the config, every component and every binding, without starting anything and
+//! without making a file. The cache of compiled code is left alone, so that each component is
+//! really compiled.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::channels::{self, Started};
+use super::state_source::NoState;
+use super::{RunError, handlers, rules};
+use crate::config::Config;
+use crate::env::Env;
+use crate::sandbox::Engine;
+
+/// What was found out.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckReport {
+    /// Whether all of it would start.
+    pub ok: bool,
+    pub channels: Vec<ChannelCheck>,
+    /// What is wrong beside the channels.
+    pub problems: Vec<String>,
+}
+
+/// One channel.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChannelCheck {
+    pub name: String,
+    pub ok: bool,
+    pub code: Option<String>,
+    pub reason: Option<String>,
+    pub adapter: Option<String>,
+    pub version: Option<String>,
+    pub digest: Option<String>,
+    /// What the operator should know, though it is no fault.
+    pub notes: Vec<String>,
+}
+
+/// Checks all that a start would need.
+///
+/// # Errors
+/// Where the sandbox itself cannot be laid out.
+pub async fn check(config: &Config, env: &Env) -> Result<CheckReport, RunError> {
+    let mut problems = Vec::new();
+    if let Err(error) = handlers::handler(env, config) {
+        problems.push(error.to_string());
+    }
+    if let Some(Err(error)) = config.api_token.as_ref().map(|reference| reference.resolve()) {
+        problems.push(format!("[api] token: {error}"));
+    }
+    let engine_config = rules::engine_config(config, None);
+    let component_bytes_max = engine_config.component_bytes_max;
+    let engine = Engine::new(env.clone(), engine_config).map_err(RunError::Engine)?;
+    let state = Arc::new(NoState);
+    let started = channels::start(env, config, &engine, component_bytes_max, state).await;
+    let channels: Vec<ChannelCheck> =
+        started.iter().map(|(name, channel)| one(&name.0, channel)).collect();
+    let ok = problems.is_empty() && channels.iter().all(|channel| channel.ok);
+    Ok(CheckReport { ok, channels, problems })
+}
+
+fn one(name: &str, channel: &Started) -> ChannelCheck {
+    let name = name.to_owned();
+    match channel {
+        Started::Serving(serving) => {
+            let manifest = serving.adapter.manifest();
+            ChannelCheck {
+                name,
+                ok: true,
+                code: None,
+                reason: None,
+                adapter: Some(manifest.name.clone()),
+                version: Some(manifest.version.clone()),
+                digest: Some(serving.adapter.digest().to_owned()),
+                notes: serving.adapter.admitted().notes.clone(),
+            }
+        }
+        Started::Refused(why) => ChannelCheck {
+            name,
+            ok: false,
+            code: Some(why.code.clone()),
+            reason: Some(why.reason.clone()),
+            adapter: None,
+            version: None,
+            digest: None,
+            notes: Vec::new(),
+        },
+    }
+}

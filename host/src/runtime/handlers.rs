@@ -1,0 +1,40 @@
+//! The handler that the config names.
+
+use std::sync::Arc;
+
+use super::RunError;
+use crate::config::{Config, HandlerKind, SecretRef};
+use crate::env::Env;
+use crate::handler::{Echo, Exec, ExecSettings, Handler, HandlerLimits, Http, HttpSettings};
+
+/// Nothing is started or connected yet.
+///
+/// # Errors
+/// Where the config names something that cannot be one.
+pub(super) fn handler(env: &Env, config: &Config) -> Result<Arc<dyn Handler>, RunError> {
+    Ok(match &config.handler.kind {
+        HandlerKind::Echo => Arc::new(Echo),
+        HandlerKind::Exec { command } => {
+            let settings = ExecSettings {
+                withheld: secret_variables(config),
+                ..ExecSettings::new(command.clone(), config.folder.clone())
+            };
+            Arc::new(Exec::new(env.clone(), settings).map_err(RunError::Config)?)
+        }
+        HandlerKind::Http { url } => {
+            let settings = HttpSettings { url: url.clone(), limits: HandlerLimits::default() };
+            Arc::new(Http::new(env.clone(), settings).map_err(RunError::Config)?)
+        }
+    })
+}
+
+/// The environment variables that hold secrets of channels or of the API: the agent gets none.
+fn secret_variables(config: &Config) -> Vec<String> {
+    let of_channels = config.channels.values().flat_map(|channel| channel.secrets.values());
+    let references = of_channels.flatten().chain(config.api_token.as_ref());
+    let variables = references.filter_map(|reference| match reference {
+        SecretRef::Variable(name) => Some(name.clone()),
+        SecretRef::File(_) => None,
+    });
+    variables.collect()
+}

@@ -1,0 +1,242 @@
+//! One host, from the lock to the last connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+use super::channels::{self, Serving, Started as Channel, StartedChannels};
+use super::desk::HostDesk;
+use super::lock::{HostFacts, HostLock};
+use super::state_source::StoredState;
+use super::status::HostIdentity;
+use super::{RunError, cache_place, handlers, rules, store_path};
+use crate::config::Config;
+use crate::env::Env;
+use crate::gate::Gate;
+use crate::handler::Handler;
+use crate::ingress::{self, ApiToken, Door, Ingress, IngressMetrics, RefusedChannel, Server};
+use crate::lifecycle::id::{BootId, ChannelName};
+use crate::sandbox::Engine;
+use crate::store::{Command, Store};
+use crate::workers::ports::Adapter as _;
+use crate::workers::{Parts, Stopped, Workers};
+
+/// Bytes of a token that the host makes itself.
+const TOKEN_BYTES: usize = 32;
+
+/// A host that serves. Dropping it is a crash: what ran is found by the next start.
+pub struct Host {
+    address: SocketAddr,
+    ingress: Ingress,
+    server: Server,
+    workers: Workers,
+    store: Store,
+    /// Given back last.
+    _lock: HostLock,
+}
+
+impl Host {
+    /// Starts a host and opens intake.
+    ///
+    /// # Errors
+    /// See [`RunError`]. A channel that cannot serve is no error: it is refused alone.
+    pub async fn start(
+        config: &Config,
+        env: Env,
+        handler: Option<Arc<dyn Handler>>,
+    ) -> Result<Self, RunError> {
+        let began = env.elapsed();
+        let handler = match handler {
+            Some(handler) => handler,
+            None => handlers::handler(&env, config)?,
+        };
+        let token = token(config, &env)?;
+        let lock = HostLock::take(&config.data_dir)?;
+        let boot = env.boot_id();
+        let mut facts = HostFacts {
+            pid: std::process::id(),
+            address: String::new(),
+            token: token.to_string(),
+            boot_id: boot,
+        };
+        lock.announce(&facts)?;
+        let listener = ingress::bind(config.listen).await?;
+        let limits = rules::ingress_limits(config);
+        let metrics = IngressMetrics::default();
+        let api_token = ApiToken::new(&token);
+        let ingress = Ingress::new(env.clone(), limits.clone(), api_token, metrics.clone());
+        let server = Server::start(env.clone(), listener, ingress.router(), &limits)
+            .map_err(|error| RunError::System(format!("the listener has no address: {error}")))?;
+        let address = server.address();
+        facts.address = format!("http://{address}");
+        lock.announce(&facts)?;
+
+        let (store, started) = open(config, &env, boot).await?;
+        let refused = refused_of(&started);
+        let workers = workers(config, &env, &store, handler, &started);
+        recover(&workers).await;
+        workers.start();
+        let identity = HostIdentity {
+            pid: facts.pid,
+            address: facts.address,
+            started_at_ms: env.now().wall_ms,
+        };
+        let desk =
+            HostDesk { store: store.clone(), workers: workers.clone(), refused, metrics, identity };
+        ingress.open(Arc::new(desk), doors(&started, limits.calls_per_channel_max));
+        let took_ms = env.elapsed().saturating_sub(began).as_millis();
+        info!(%address, took_ms, "ready");
+        Ok(Self { address, ingress, server, workers, store, _lock: lock })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The store, for programs that embed the library and for tests.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The planned stop: intake closes, what runs may finish within `drain`, the rest is given
+    /// back.
+    pub async fn stop(self) -> Stopped {
+        self.ingress.close();
+        let stopped = self.workers.stop().await;
+        match stopped {
+            Stopped::Clean => info!("stopped"),
+            Stopped::CutOff => {
+                warn!("stopped, and some calls did not end; the next start finds their claims");
+            }
+        }
+        self.server.close().await;
+        stopped
+    }
+}
+
+/// The API's token: the operator's, or one of this start.
+fn token(config: &Config, env: &Env) -> Result<Zeroizing<String>, RunError> {
+    match &config.api_token {
+        Some(reference) => {
+            let secret = reference
+                .resolve()
+                .map_err(|error| RunError::Config(format!("[api] token: {error}")))?;
+            Ok(Zeroizing::new(secret.expose().to_owned()))
+        }
+        None => {
+            let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
+            env.fill(&mut *bytes);
+            Ok(Zeroizing::new(hex::encode(*bytes)))
+        }
+    }
+}
+
+/// Opens the store and lays out the sandbox side by side, then starts every channel and tells the
+/// store what holds.
+async fn open(
+    config: &Config,
+    env: &Env,
+    boot: BootId,
+) -> Result<(Store, StartedChannels), RunError> {
+    let path = store_path(config);
+    let opening = env.clone();
+    let store = env.spawn_blocking(move || Store::open(&path, &opening));
+    let laying_out = env.clone();
+    let engine_config = rules::engine_config(config, Some(cache_place(config)));
+    let component_bytes_max = engine_config.component_bytes_max;
+    let engine = env.spawn_blocking(move || Engine::new(laying_out, engine_config));
+    let (store, engine) = tokio::join!(store, engine);
+    let fell = |_| RunError::System("a thread of the start fell".to_owned());
+    let store = store.map_err(fell)??;
+    let engine = engine.map_err(fell)?.map_err(RunError::Engine)?;
+    let state = Arc::new(StoredState(store.clone()));
+    let started = channels::start(env, config, &engine, component_bytes_max, state).await;
+    tell_store(config, &store, boot, &started).await?;
+    Ok((store, started))
+}
+
+/// A channel that is refused is present and has no rules: its rows wait, neither claimed nor aged.
+async fn tell_store(
+    config: &Config,
+    store: &Store,
+    boot: BootId,
+    started: &StartedChannels,
+) -> Result<(), RunError> {
+    store.run(Command::Rules(rules::host_rules(config, boot))).await?;
+    let present = config.channels.keys().cloned().collect();
+    store.run(Command::ChannelsPresent(present)).await?;
+    for serving in serving(started) {
+        let (manifest, digest) = (serving.adapter.manifest(), serving.adapter.digest());
+        let rules = rules::channel_rules(&serving.config, manifest, digest);
+        store.run(Command::Channel(rules)).await?;
+    }
+    Ok(())
+}
+
+fn serving(started: &StartedChannels) -> impl Iterator<Item = &Serving> {
+    started.values().filter_map(|channel| match channel {
+        Channel::Serving(serving) => Some(&**serving),
+        Channel::Refused(_) => None,
+    })
+}
+
+fn refused_of(started: &StartedChannels) -> BTreeMap<ChannelName, RefusedChannel> {
+    let refused = started.iter().filter_map(|(name, channel)| match channel {
+        Channel::Serving(_) => None,
+        Channel::Refused(why) => Some((name.clone(), why.clone())),
+    });
+    refused.collect()
+}
+
+fn doors(started: &StartedChannels, calls_max: usize) -> BTreeMap<ChannelName, Door> {
+    let doors = started.iter().map(|(name, channel)| {
+        let door = match channel {
+            Channel::Refused(why) => Door::Refused(why.clone()),
+            Channel::Serving(serving) if serving.served.facts().offers.webhook => {
+                let body_bytes_max = serving.config.limits.body_bytes;
+                Door::open(serving.served.clone(), body_bytes_max, calls_max)
+            }
+            Channel::Serving(_) => Door::NoWebhook,
+        };
+        (name.clone(), door)
+    });
+    doors.collect()
+}
+
+fn workers(
+    config: &Config,
+    env: &Env,
+    store: &Store,
+    handler: Arc<dyn Handler>,
+    started: &StartedChannels,
+) -> Workers {
+    let adapters = serving(started).map(|serving| {
+        let served: Arc<dyn crate::workers::ports::Adapter> = serving.served.clone();
+        (serving.config.name.clone(), served)
+    });
+    Workers::new(Parts {
+        env: env.clone(),
+        store: store.clone(),
+        gate: Gate::new(),
+        rules: rules::worker_rules(config),
+        handler,
+        adapters: adapters.collect(),
+    })
+}
+
+/// Brings order after the last stop. A row that fails is named; the sweeps look again.
+async fn recover(workers: &Workers) {
+    let report = workers.recover().await;
+    if report.failed > 0 {
+        warn!(failed = report.failed, "recovery failed for some rows; the sweeps look again");
+    }
+    if report.changed() > 0 {
+        info!(changed = report.changed(), done = ?report.done, "recovered");
+    }
+}

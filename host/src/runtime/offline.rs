@@ -1,0 +1,58 @@
+//! A command on a store that no host owns: it takes the lock itself, tells the store the config's
+//! rules, carries the one command out, and gives the lock back.
+
+use super::lock::HostLock;
+use super::{RunError, rules, store_path};
+use crate::config::Config;
+use crate::env::Env;
+use crate::store::{Answer, Command, Operated, Store, StoreError};
+
+/// The store of a config, owned for as long as this lives.
+pub struct Offline {
+    store: Store,
+    _lock: HostLock,
+}
+
+impl Offline {
+    /// Takes the lock and opens the store. No component is loaded: channels have the rules that
+    /// hold without one.
+    ///
+    /// # Errors
+    /// [`RunError::Lock`] with the running host, where there is one; the store's own.
+    pub async fn open(config: &Config, env: &Env) -> Result<Self, RunError> {
+        let path = store_path(config);
+        if !path.exists() {
+            let sentence = format!(
+                "there is no store at {}; `lastword run` makes it at its first start",
+                path.display()
+            );
+            return Err(RunError::Config(sentence));
+        }
+        let lock = HostLock::take(&config.data_dir)?;
+        let opening = env.clone();
+        let store = env.spawn_blocking(move || Store::open(&path, &opening)).await;
+        let store =
+            store.map_err(|_| RunError::System("the thread of the store fell".to_owned()))??;
+        store.run(Command::Rules(rules::host_rules(config, env.boot_id()))).await?;
+        Ok(Self { store, _lock: lock })
+    }
+
+    /// Carries out an operator's command: `Abort`, `Resolve`, `Replay` or `SwitchChannel`. No
+    /// handler and no call runs that would have to be told.
+    ///
+    /// # Errors
+    /// The store's; nothing was changed then.
+    pub async fn operate(&self, command: Command) -> Result<Operated, StoreError> {
+        match self.store.run(command).await? {
+            Answer::Operated { operated, stopped: _ } => Ok(operated),
+            Answer::Done => Ok(Operated::Done { ids: Vec::new() }),
+            _ => Err(StoreError::Corrupt("a command was given another's answer".to_owned())),
+        }
+    }
+
+    /// The store, for reading.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}

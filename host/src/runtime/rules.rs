@@ -1,0 +1,197 @@
+//! The config in the words of each room: what the store, the workers, the sandbox and ingress obey.
+//! One file, so that no setting is read twice in two ways.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::config::{
+    ChannelConfig, Config, DeliveryLifecycle, ExpireAction, Idempotency, Limits, OnUnknown,
+    SecretError,
+};
+use crate::ingress::IngressLimits;
+use crate::lifecycle::delivery::{self, DeliveryLimits};
+use crate::lifecycle::id::BootId;
+use crate::lifecycle::settle::{self, SettleMeans};
+use crate::lifecycle::turn::TurnLimits;
+use crate::sandbox::{
+    self, CachePlace, CallLimits, ChannelSpec, EngineConfig, Grants, Manifest, SecretMap,
+};
+use crate::store::{ChannelRules, HostRules};
+use crate::workers::rules::WorkerRules;
+
+/// Unfinished turns in the whole store. Each is a few kilobytes on disk; a backlog of this size is
+/// hours of work for any agent, and beyond it platforms are told to wait.
+const PENDING_TURNS_MAX: u64 = 1_000_000;
+/// Context-only messages kept for a conversation's next turn: a busy room between two calls.
+const CONTEXT_MESSAGES_MAX: u32 = 100;
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn at_most_u32(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// For the store.
+pub(super) fn host_rules(config: &Config, boot: BootId) -> HostRules {
+    let lifecycle = &config.lifecycle;
+    let all = config.channels.values().map(|channel| &channel.limits);
+    let all = all.chain([&config.limits]);
+    // The store has one quota, the sandbox holds each channel to its own.
+    let (keys, bytes) = all.fold((0, 0), |(keys, bytes), limits| {
+        (u64::from(limits.state_keys).max(keys), limits.state_bytes.max(bytes))
+    });
+    HostRules {
+        boot,
+        turn: TurnLimits {
+            tries_max: lifecycle.turn_tries,
+            host_losses_max: lifecycle.host_losses_max,
+            backoff_first_ms: ms(lifecycle.turn_backoff),
+            backoff_max_ms: ms(lifecycle.turn_backoff_max),
+            age_max_ms: ms(lifecycle.turn_max_age),
+        },
+        dedup_window_ms: ms(lifecycle.dedup_window),
+        retention_ms: ms(lifecycle.retention),
+        pending_turns_max: PENDING_TURNS_MAX,
+        context_messages_max: CONTEXT_MESSAGES_MAX,
+        state_keys_max: keys,
+        state_bytes_max: bytes,
+    }
+}
+
+/// For the store: what one channel obeys under the adapter that serves it.
+pub(super) fn channel_rules(
+    config: &ChannelConfig,
+    manifest: &Manifest,
+    digest: &str,
+) -> ChannelRules {
+    ChannelRules {
+        channel: config.name.clone(),
+        means: SettleMeans {
+            idempotency: idempotency(config.idempotency, manifest.idempotency),
+            can_ask: manifest.offers.reconcile,
+            on_unknown: match config.on_unknown {
+                OnUnknown::Hold => settle::OnUnknown::Hold,
+                OnUnknown::Resend => settle::OnUnknown::Resend,
+            },
+        },
+        delivery: delivery_limits(&config.lifecycle),
+        has_progress: manifest.offers.progress,
+        adapter: manifest.name.clone(),
+        version: manifest.version.clone(),
+        digest: digest.to_owned(),
+    }
+}
+
+fn idempotency(trust: Idempotency, says: sandbox::Idempotency) -> settle::Idempotency {
+    match (trust, says) {
+        (Idempotency::Never, _) | (_, sandbox::Idempotency::None) => settle::Idempotency::None,
+        (Idempotency::AsManifest, sandbox::Idempotency::ForMs(ms)) => {
+            settle::Idempotency::ForMs(ms)
+        }
+        (Idempotency::AsManifest, sandbox::Idempotency::Always) => settle::Idempotency::Always,
+    }
+}
+
+fn delivery_limits(config: &DeliveryLifecycle) -> DeliveryLimits {
+    DeliveryLimits {
+        tries_max: config.delivery_tries,
+        backoff_ms: config.delivery_backoff.iter().map(|step| ms(*step)).collect(),
+        age_max_ms: ms(config.delivery_max_age),
+        expire_action: match config.expire_action {
+            ExpireAction::Fail => delivery::ExpireAction::Fail,
+            ExpireAction::Deliver => delivery::ExpireAction::Deliver,
+        },
+        settle_delay_ms: ms(config.settle_delay),
+        ..DeliveryLimits::default()
+    }
+}
+
+/// For the workers.
+pub(super) fn worker_rules(config: &Config) -> WorkerRules {
+    let lifecycle = &config.lifecycle;
+    WorkerRules {
+        claim_ms: ms(lifecycle.claim),
+        renew_ms: ms(lifecycle.claim_renewal()),
+        handler_deadline_ms: ms(lifecycle.handler_deadline),
+        heartbeat_timeout_ms: lifecycle.heartbeat_timeout.map(ms),
+        handlers: config.handler.concurrency,
+        sweep_ms: ms(lifecycle.sweep),
+        grace_ms: ms(lifecycle.grace),
+        drain_ms: ms(lifecycle.drain),
+        ..WorkerRules::default()
+    }
+}
+
+/// For the sandbox: what the calls of one channel may use.
+pub(super) fn call_limits(limits: &Limits) -> CallLimits {
+    let default = CallLimits::default();
+    CallLimits {
+        send_ms: ms(limits.send),
+        webhook_ms: ms(limits.webhook),
+        poll_ms: ms(limits.poll),
+        find_ms: ms(limits.find),
+        indicate_ms: ms(limits.indicate),
+        check_ms: ms(limits.check),
+        cpu_ms: ms(limits.cpu),
+        memory_bytes: limits.memory_bytes,
+        table_elements: u64::from(limits.table_elements),
+        resource_handles: limits.handles,
+        host_calls: limits.host_calls,
+        fetches: limits.fetches,
+        request_body_bytes: limits.request_bytes,
+        answer_body_bytes: limits.answer_bytes,
+        log_lines: limits.log_lines,
+        log_line_bytes: at_most_u32(limits.log_line_bytes),
+        state_bytes: limits.state_bytes,
+        state_keys: u64::from(limits.state_keys),
+        events_per_call: limits.events_per_call,
+        // All requests of a call together: what one may carry, at least.
+        bytes_out: default.bytes_out.max(limits.request_bytes),
+        bytes_in: default.bytes_in.max(limits.answer_bytes),
+        lifted_bytes: default.lifted_bytes.max(limits.request_bytes),
+        ..default
+    }
+}
+
+/// For the sandbox: what its pools are laid out for.
+pub(super) fn engine_config(config: &Config, cache: Option<CachePlace>) -> EngineConfig {
+    let limits = || config.channels.values().map(|channel| &channel.limits).chain([&config.limits]);
+    let memory = limits().map(|limits| limits.memory_bytes).max().unwrap_or_default();
+    let describe = limits().map(|limits| ms(limits.describe)).max().unwrap_or_default();
+    EngineConfig { cache, memory_bytes_max: memory, describe_ms: describe, ..Default::default() }
+}
+
+/// For the sandbox: one channel with its secrets.
+///
+/// # Errors
+/// All secrets that are not to be had, each with its sentence.
+pub(super) fn channel_spec(
+    config: &Config,
+    channel: &ChannelConfig,
+) -> Result<ChannelSpec, Vec<SecretError>> {
+    let mut secrets = SecretMap::new();
+    for (slot, values) in channel.resolve_secrets()? {
+        let values = values.iter().map(|value| Zeroizing::new(value.expose().to_owned()));
+        secrets.insert(slot, values.collect());
+    }
+    let name = channel.name.clone();
+    Ok(ChannelSpec {
+        settings: channel.settings.clone(),
+        secrets,
+        grants: Grants {
+            targets: channel.grants.targets.iter().cloned().collect(),
+            private_targets: channel.grants.private_targets.iter().cloned().collect(),
+        },
+        limits: call_limits(&channel.limits),
+        public_url: config.public_url.as_ref().map(|url| format!("{url}/hooks/{name}")),
+        name,
+    })
+}
+
+/// For ingress.
+pub(super) fn ingress_limits(config: &Config) -> IngressLimits {
+    IngressLimits { body_bytes_max: config.limits.body_bytes, ..IngressLimits::default() }
+}
