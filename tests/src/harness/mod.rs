@@ -5,6 +5,7 @@ pub mod built;
 pub mod config;
 pub mod host;
 pub mod http;
+pub mod matrix;
 pub mod rows;
 pub mod sink;
 pub mod wait;
