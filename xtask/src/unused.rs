@@ -1,4 +1,7 @@
 //! Dependencies that no source names. A name in a comment counts for nothing.
+//!
+//! One that is there for its features alone is listed in its package's manifest, with the reason
+//! beside it: `[package.metadata.unnamed] dependencies = ["proc-macro2"]`.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +36,12 @@ fn dependencies(package: &Value) -> Vec<String> {
         let name = dependency["rename"].as_str().or(dependency["name"].as_str())?;
         Some(name.replace('-', "_"))
     };
-    let mut names: Vec<String> = listed.iter().filter_map(name).collect();
+    let unnamed = package["metadata"]["unnamed"]["dependencies"].as_array();
+    let unnamed: Vec<&str> = unnamed.into_iter().flatten().filter_map(Value::as_str).collect();
+    let is_to_be_named = |dependency: &&Value| {
+        dependency["name"].as_str().is_none_or(|name| !unnamed.contains(&name))
+    };
+    let mut names: Vec<String> = listed.iter().filter(is_to_be_named).filter_map(name).collect();
     names.sort();
     names.dedup();
     names
@@ -87,10 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_code() {
-        let package = serde_json::json!({"dependencies": [
-            {"name": "serde-json", "rename": null}, {"name": "a", "rename": "b-c"},
-        ]});
+    fn names_are_those_of_code_and_features_need_none() {
+        let package = serde_json::json!({
+            "dependencies": [
+                {"name": "serde-json", "rename": null}, {"name": "a", "rename": "b-c"},
+                {"name": "for-its-features", "rename": null},
+            ],
+            "metadata": {"unnamed": {"dependencies": ["for-its-features"]}},
+        });
         assert_eq!(dependencies(&package), ["b_c", "serde_json"]);
     }
 }
