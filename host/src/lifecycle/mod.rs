@@ -27,3 +27,6 @@ pub mod retry;
 pub mod settle;
 pub mod split;
 pub mod turn;
+
+#[cfg(test)]
+mod tests;
