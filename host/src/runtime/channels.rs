@@ -52,7 +52,7 @@ pub(super) async fn start(
 ) -> StartedChannels {
     let adapters = admit_all(env, config, engine, component_bytes_max).await;
     let adapters = &adapters;
-    let bindings = stream::iter(config.channels.values()).map(|channel| {
+    let bindings = config.channels.values().map(|channel| {
         let state = Arc::clone(&state);
         async move {
             let started = match adapters.get(&channel.adapter) {
@@ -63,7 +63,9 @@ pub(super) async fn start(
             (channel.name.clone(), report(&channel.name, started))
         }
     });
-    bindings.buffer_unordered(BINDINGS_AT_ONCE).collect().await
+    // In a list first: the compiler proves the borrowing stream not general enough to be spawned.
+    let bindings: Vec<_> = bindings.collect();
+    stream::iter(bindings).buffer_unordered(BINDINGS_AT_ONCE).collect().await
 }
 
 fn report(name: &ChannelName, started: Result<Serving, RefusedChannel>) -> Started {
@@ -92,9 +94,11 @@ async fn admit_all(env: &Env, config: &Config, engine: &Engine, bytes_max: u64) 
     let mut files: Vec<&Path> = config.channels.values().map(|it| it.adapter.as_path()).collect();
     files.sort_unstable();
     files.dedup();
-    let admissions = stream::iter(files)
+    let admissions = files
+        .into_iter()
         .map(|file| async move { (file.to_owned(), admit(env, engine, file, bytes_max).await) });
-    admissions.buffer_unordered(ADMISSIONS_AT_ONCE).collect().await
+    let admissions: Vec<_> = admissions.collect();
+    stream::iter(admissions).buffer_unordered(ADMISSIONS_AT_ONCE).collect().await
 }
 
 /// Admits the component of one file.

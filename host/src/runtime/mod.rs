@@ -22,6 +22,8 @@ mod offline;
 mod rules;
 mod state_source;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
