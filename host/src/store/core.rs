@@ -340,21 +340,30 @@ impl Step<'_> {
         )?;
         let id = match same {
             Some(id) => id,
-            None => self
-                .one(
-                    "INSERT INTO channel (name, present, adapter, version, digest)
-                 VALUES (?1, 1, ?2, ?3, ?4)
-                 ON CONFLICT (name) DO UPDATE SET present = 1, adapter = ?2, version = ?3,
-                   digest = ?4
-                 RETURNING id",
-                    (&rules.channel.0, &rules.adapter, &rules.version, &rules.digest),
-                    |r| r.get(0),
-                )?
-                .ok_or_else(|| StoreError::Corrupt("a channel's row has no number".to_owned()))?,
+            None => self.write_channel(&rules)?,
         };
         self.channels.ids.insert(rules.channel.clone(), id);
         self.channels.by_id.insert(id, rules);
         Ok(Answer::Done)
+    }
+
+    fn write_channel(&mut self, rules: &ChannelRules) -> Result<i64> {
+        let ChannelRules { channel, adapter, version, digest, .. } = rules;
+        let known = self.one(
+            "UPDATE channel SET present = 1, adapter = ?2, version = ?3, digest = ?4
+             WHERE name = ?1 RETURNING id",
+            (&channel.0, adapter, version, digest),
+            |r| r.get(0),
+        )?;
+        if let Some(id) = known {
+            return Ok(id);
+        }
+        self.execute(
+            "INSERT INTO channel (name, present, adapter, version, digest)
+             VALUES (?1, 1, ?2, ?3, ?4)",
+            (&channel.0, adapter, version, digest),
+        )?;
+        Ok(self.db.last_insert_rowid())
     }
 
     fn channels_present(&mut self, names: &[ChannelName]) -> Result<Answer> {

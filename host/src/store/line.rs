@@ -160,7 +160,7 @@ impl Step<'_> {
         let finals_too = which == UnwantedRows::All;
         let rows: Vec<i64> = self.all(
             "SELECT id FROM delivery WHERE turn_id = ?1 AND state IN (0, 2)
-               AND (?2 OR kind IN (0, 1)) ORDER BY seq",
+               AND (?2 OR kind IN (0, 1)) ORDER BY id",
             (turn.number, finals_too),
             |r| r.get(0),
         )?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::face::{ChannelRules, HostRules, StoreError};
 use crate::env::{Env, Now};
@@ -49,9 +49,22 @@ pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     super::schema::engine_error(&error)
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Every statement that this thread's steps have run, for the test of their plans.
+    pub(super) static SEEN: std::cell::RefCell<std::collections::BTreeSet<String>> =
+        const { std::cell::RefCell::new(std::collections::BTreeSet::new()) };
+}
+
 impl Step<'_> {
+    fn statement(&self, sql: &str) -> Result<CachedStatement<'_>> {
+        #[cfg(test)]
+        SEEN.with_borrow_mut(|seen| seen.insert(sql.to_owned()));
+        self.db.prepare_cached(sql).map_err(failed)
+    }
+
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
-        self.db.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(failed)
+        self.statement(sql)?.execute(params).map_err(failed)
     }
 
     pub(super) fn one<T>(
@@ -60,10 +73,7 @@ impl Step<'_> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
-        self.db
-            .prepare_cached(sql)
-            .and_then(|mut s| s.query_row(params, read).optional())
-            .map_err(failed)
+        self.statement(sql)?.query_row(params, read).optional().map_err(failed)
     }
 
     pub(super) fn all<T>(
@@ -72,13 +82,13 @@ impl Step<'_> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
+        let mut statement = self.statement(sql)?;
         let rows = statement.query_map(params, read).map_err(failed)?;
         rows.collect::<rusqlite::Result<Vec<T>>>().map_err(failed)
     }
 
     pub(super) fn exists(&self, sql: &str, params: impl Params) -> Result<bool> {
-        self.db.prepare_cached(sql).and_then(|mut s| s.exists(params)).map_err(failed)
+        self.statement(sql)?.exists(params).map_err(failed)
     }
 
     /// The next number of the one counter of turns and deliveries.

@@ -141,7 +141,7 @@ impl Step<'_> {
     fn told(&self, turn: TurnId, replay_of: Option<i64>) -> Result<Vec<DeliveredPart>> {
         let rows = self.all(
             "SELECT id, nonce, kind, part, payload, platform_id FROM delivery
-             WHERE turn_id IN (?1, ?2) AND state = 4 ORDER BY seq",
+             WHERE turn_id IN (?1, ?2) AND state = 4 ORDER BY turn_id, id",
             (turn.number, replay_of),
             |r| {
                 let id: (i64, i64) = (r.get(0)?, r.get(1)?);

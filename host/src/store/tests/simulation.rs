@@ -617,12 +617,17 @@ fn run(seed: u64) {
     }
 }
 
+/// A life of many kinds on this thread, for tests that look at what it ran.
+pub(super) fn exercise(seeds: u64) {
+    for seed in 0..seeds {
+        run(seed);
+    }
+}
+
 #[test]
 fn no_seed_loses_doubles_reorders_or_sticks_a_message() {
     if let Some(seed) = crate::env::variable("LASTWORD_SEED") {
         return run(seed.to_string_lossy().parse().unwrap());
     }
-    for seed in 0..SEEDS {
-        run(seed);
-    }
+    exercise(SEEDS);
 }
