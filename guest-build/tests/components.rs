@@ -43,7 +43,7 @@ fn a_component_exports_exactly_what_its_author_listed() {
     for guest in built(&GuestSet::All) {
         let expected: &[&str] = match guest.name.as_str() {
             "webhook" => &["adapter", "outbound", "progress", "webhook"],
-            "echo" => &["adapter", "outbound", "webhook"],
+            "bridge" | "echo" => &["adapter", "outbound", "webhook"],
             "matrix" => &["adapter", "outbound", "poll", "progress", "reconcile"],
             "script" => &["adapter", "outbound", "poll", "progress", "reconcile", "webhook"],
             "no-send-final" => &["adapter"],

@@ -1,0 +1,16 @@
+;; world: lastword:channel/channel@0.1.0
+;; Describes itself under a name of 60 MiB.
+(module
+  (memory (export "memory") 1024)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    i32.const 32768)
+  (func (export "lastword:channel/adapter@0.1.0#describe") (result i32)
+    i32.const 1024
+    i32.const 62914560
+    i32.store offset=4
+    i32.const 1024)
+  (func (export "lastword:channel/adapter@0.1.0#check") (result i32)
+    unreachable)
+  (func (export "lastword:channel/outbound@0.1.0#send-final") (param i32) (result i32)
+    unreachable)
+)
