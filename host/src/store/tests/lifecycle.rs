@@ -1,3 +1,5 @@
+//! The life of one message through the store: accepted, claimed, completed, delivered.
+
 use std::time::Duration;
 
 use super::rig::{LEASE, Rig, message};
