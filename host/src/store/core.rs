@@ -89,6 +89,12 @@ impl Core {
         self.db.as_ref().ok_or_else(|| StoreError::NotWritable("it is being reopened".to_owned()))
     }
 
+    /// The writer's connection, for tests that break it.
+    #[cfg(test)]
+    pub(super) fn connection_to_break(&mut self) -> &mut Connection {
+        self.db.as_mut().unwrap()
+    }
+
     /// Turns that are not at their end, as the core counts them.
     #[cfg(test)]
     pub(super) fn pending_turns(&self) -> i64 {
@@ -178,9 +184,18 @@ impl Core {
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in commands {
                     answers.push(self.guarded(&db, now, command));
+                    // Some faults of the disk take the whole transaction with them. What came
+                    // after would be committed by itself, behind the back of its answer.
+                    if db.is_autocommit() {
+                        break;
+                    }
                 }
-                let changed = db.total_changes() != before;
-                self.commit(&db, changed, answers)
+                if db.is_autocommit() {
+                    Err((lost_transaction(&answers), Vec::new()))
+                } else {
+                    let changed = db.total_changes() != before;
+                    self.commit(&db, changed, answers)
+                }
             }
             Err(error) => Err((failed(error), Vec::new())),
         };
@@ -323,6 +338,14 @@ impl Core {
                 .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
             Command::Sweep(sweep) => step.sweep(sweep),
         }
+    }
+}
+
+/// The fault that took the transaction away, in its own words where it was told.
+fn lost_transaction(answers: &[Result<Answer>]) -> StoreError {
+    match answers.last() {
+        Some(Err(error)) => error.clone(),
+        Some(Ok(_)) | None => StoreError::NotWritable("its transaction was rolled back".to_owned()),
     }
 }
 

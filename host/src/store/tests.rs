@@ -1,5 +1,6 @@
 //! The store at work on a real SQLite file: one lifecycle after the other.
 
+mod faults;
 mod lifecycle;
 mod plans;
 mod rig;
