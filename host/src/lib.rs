@@ -4,6 +4,7 @@
 //! that the final reply arrives: once, in order, through crashes, restarts, platform faults and
 //! bad adapters. `docs/ARCHITECTURE.md` is the map of this crate.
 
+pub mod cli;
 pub mod config;
 pub mod env;
 pub mod gate;

@@ -8,5 +8,5 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|word| word == "guard") {
         return ExitCode::from(lastword::handler::guard::main(args));
     }
-    ExitCode::SUCCESS
+    lastword::cli::main(std::env::args_os())
 }

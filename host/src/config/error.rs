@@ -186,7 +186,7 @@ pub(super) fn shown(word: &str) -> String {
 
 /// The right word that is nearest to `word`, where one is near enough to be what was meant: at
 /// most one slip for every three characters.
-pub(super) fn nearest(word: &str, right: &[&str]) -> Option<String> {
+pub(crate) fn nearest(word: &str, right: &[&str]) -> Option<String> {
     // Long words are compared by their beginning: the distance costs the product of the lengths.
     let word: String = word.chars().take(64).collect::<String>().to_lowercase().replace('-', "_");
     right

@@ -25,6 +25,7 @@ use toml::de::DeTable;
 use url::Url;
 
 pub use channel::{ChannelConfig, Grants, Idempotency, OnUnknown};
+pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigErrors};
 pub use handler::{HandlerConfig, HandlerKind};
 pub use lifecycle::{DeliveryLifecycle, ExpireAction, Lifecycle};

@@ -2,13 +2,15 @@
 //!
 //! A cut is made between paragraphs where that fills at least half of a message, else between
 //! lines, else between words, else between characters as people see them; never inside a code
-//! point. A quarter is enough where the other way is to cut a word. A code fence that a cut goes through is closed before it and opened again behind it by
-//! its own first line, and both lines count towards the limit.
+//! point. A quarter is enough where the other way is to cut a word. A code fence that a cut goes
+//! through is closed before it and opened again behind it by its own first line, and both lines
+//! count towards the limit.
 //!
 //! What is lost at a cut is white space only: outside a fence the blanks and blank lines around it
-//! (not the indentation of the line behind it), inside a fence the one newline that the closing
-//! line brings with it anyway. A cut inside a line of code loses nothing. The parts are otherwise
-//! the text, in order; a text that fits is one part and is left alone to the byte.
+//! (not the indentation of the line behind it, unless that fills half of a part), inside a fence
+//! the one newline that the closing line brings with it anyway. A cut inside a line of code loses
+//! nothing. The parts are otherwise the text, in order; a text that fits is one part and is left
+//! alone to the byte.
 //!
 //! Pure: it knows no platform and no row. A limit that cannot hold a single code point is passed
 //! by that code point, for the other ways are to lose it or never to end.

@@ -1,0 +1,190 @@
+//! The words of the command line, and nothing of what they do.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Rows of a list where no limit is given.
+const LIST_ROWS_DEFAULT: u32 = 50;
+/// Rows of one list. More are read in pieces, with `--after`.
+const LIST_ROWS_MAX: i64 = 100_000;
+
+/// A durable message-lifecycle runtime: the final reply arrives, once, in order.
+///
+/// Exit codes: 0 done; 1 failed; 2 wrong input or config; 3 no such thing, or nothing to do;
+/// 4 refused by state, or held by another host.
+#[derive(Debug, Parser)]
+#[command(name = "lastword", version, propagate_version = true, disable_help_subcommand = true)]
+pub(super) struct Line {
+    /// The config file.
+    #[arg(long, global = true, value_name = "FILE", default_value = "lastword.toml")]
+    pub(super) config: PathBuf,
+    /// Print JSON: one object, or one object a line.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the host until SIGTERM or SIGINT.
+    Run(RunArgs),
+    /// Check the config, the adapters and what they are granted; start nothing.
+    Check,
+    /// Write a commented config and a sample agent to start from.
+    Init,
+    /// Show the host, its channels and how much waits.
+    Status,
+    /// Turns: one per message that wakes the agent.
+    #[command(subcommand)]
+    Turns(TurnsCommand),
+    /// The outbox: one row per message to a platform.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+    /// Channels: list, pause, resume.
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
+    /// Stop a turn, or the unfinished turns of a conversation.
+    Abort(AbortArgs),
+    /// Send a dead or expired delivery again, or run a failed or expired turn again.
+    Replay(ReplayArgs),
+    /// Adapters.
+    #[command(subcommand)]
+    Adapter(AdapterCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// How log lines look; LASTWORD_LOG sets which there are (default: info).
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TurnsCommand {
+    /// List turns, oldest first.
+    List(ListArgs),
+    /// Show one turn with its deliveries.
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OutboxCommand {
+    /// List deliveries, oldest first.
+    List(ListArgs),
+    /// Show one delivery with its attempts.
+    Show(ShowArgs),
+    /// Settle a held delivery, of which nobody else can say whether it arrived.
+    Resolve(ResolveArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ChannelsCommand {
+    /// List channels and what keeps each from serving.
+    List,
+    /// Send nothing on a channel; its messages are still accepted.
+    Pause {
+        /// The name in [channels.NAME].
+        name: String,
+    },
+    /// Send again.
+    Resume {
+        /// The name in [channels.NAME].
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AdapterCommand {
+    /// Show what a component is, what it asks for, and whether it is admitted.
+    Inspect {
+        /// The component, a .wasm file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ListArgs {
+    /// Only rows in this state; of the outbox also `held`.
+    #[arg(long)]
+    pub(super) state: Option<String>,
+    /// Only rows of this channel.
+    #[arg(long, value_name = "NAME")]
+    pub(super) channel: Option<String>,
+    /// Only rows of this conversation.
+    #[arg(long, value_name = "NAME")]
+    pub(super) conversation: Option<String>,
+    /// At most this many rows.
+    #[arg(
+        long,
+        default_value_t = LIST_ROWS_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(1..=LIST_ROWS_MAX)
+    )]
+    pub(super) limit: u32,
+    /// Only rows behind this one.
+    #[arg(long, value_name = "ID")]
+    pub(super) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Its id, as lists show it.
+    pub(super) id: String,
+    /// Show what was said, too.
+    #[arg(long)]
+    pub(super) payload: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResolveArgs {
+    /// The delivery's id.
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) how: ResolveHow,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct ResolveHow {
+    /// It arrived.
+    #[arg(long)]
+    pub(super) delivered: bool,
+    /// Send it again, with the parts that were cancelled for it, at the end of the line.
+    #[arg(long)]
+    pub(super) resend: bool,
+    /// It did not arrive, and is not sent again.
+    #[arg(long)]
+    pub(super) drop: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AbortArgs {
+    /// This turn.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["channel", "conversation", "all"])]
+    pub(super) turn: Option<String>,
+    /// The channel of the conversation.
+    #[arg(long, value_name = "NAME", required_unless_present = "turn", requires = "conversation")]
+    pub(super) channel: Option<String>,
+    /// The conversation whose oldest unfinished turn is stopped.
+    #[arg(long, value_name = "NAME", required_unless_present = "turn", requires = "channel")]
+    pub(super) conversation: Option<String>,
+    /// All unfinished turns of the conversation.
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The id of a turn or of a delivery.
+    pub(super) id: String,
+    /// Also what was replayed before.
+    #[arg(long)]
+    pub(super) force: bool,
+}

@@ -1,0 +1,128 @@
+//! The command line: reads the words and the config, has the work done, prints, and ends with an
+//! exit code that scripts can use.
+//!
+//! It decides nothing about messages. The rooms below never print; this one does.
+
+mod api;
+mod args;
+mod change;
+mod check;
+mod init;
+mod inspect;
+mod lists;
+mod log;
+mod output;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::config::Config;
+use crate::env::Env;
+use crate::runtime::{self, RunOptions};
+use args::{AdapterCommand, ChannelsCommand, Command, Line, OutboxCommand, RunArgs, TurnsCommand};
+use change::Change;
+use output::{Exit, Failure, Form, Output};
+
+/// Runs the command that the words name. The first word is the program's own name.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = match Line::try_parse_from(words) {
+        Ok(line) => line,
+        Err(error) => {
+            // Help goes to standard output and is no failure.
+            let _ = error.print();
+            let exit = if error.use_stderr() { Exit::WrongInput } else { Exit::Done };
+            return ExitCode::from(exit as u8);
+        }
+    };
+    let form = if line.json { Form::Json } else { Form::Human };
+    let mut stdout = io::BufWriter::new(io::stdout());
+    let mut output = Output { form, to: &mut stdout };
+    let ended = execute(line, &mut output);
+    let flushed = output.to.flush().map_err(Failure::from);
+    match ended.and(flushed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if failure.exit != Exit::Done {
+                output::report(&failure, form);
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
+    let config = || load(&line.config);
+    match line.command {
+        Command::Run(args) => run(config()?, &args),
+        Command::Check => check::check(&line.config, output),
+        Command::Init => init::init(&line.config, output),
+        Command::Status => {
+            let config = config()?;
+            wait_for(async |env| status::status(&env, &config, output).await)
+        }
+        Command::Turns(TurnsCommand::List(args)) => lists::turns(&config()?, &args, output),
+        Command::Turns(TurnsCommand::Show(args)) => lists::turn(&config()?, &args, output),
+        Command::Outbox(OutboxCommand::List(args)) => lists::outbox(&config()?, &args, output),
+        Command::Outbox(OutboxCommand::Show(args)) => lists::delivery(&config()?, &args, output),
+        Command::Outbox(OutboxCommand::Resolve(args)) => {
+            change(&config()?, Change::resolve(&args)?, output)
+        }
+        Command::Channels(ChannelsCommand::List) => {
+            let config = config()?;
+            wait_for(async |env| status::channels(&env, &config, output).await)
+        }
+        Command::Channels(ChannelsCommand::Pause { name }) => {
+            change(&config()?, Change::pause(&name), output)
+        }
+        Command::Channels(ChannelsCommand::Resume { name }) => {
+            change(&config()?, Change::resume(&name), output)
+        }
+        Command::Abort(args) => change(&config()?, Change::abort(&args)?, output),
+        Command::Replay(args) => change(&config()?, Change::replay(&args)?, output),
+        Command::Adapter(AdapterCommand::Inspect { file }) => inspect::inspect(&file, output),
+    }
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|errors| Failure::wrong(errors.to_string()))
+}
+
+fn change(config: &Config, change: Change, output: &mut Output<'_>) -> Result<(), Failure> {
+    wait_for(async |env| change.carry_out(&env, config, output).await)
+}
+
+/// Runs the work of a command that waits for others.
+fn wait_for<F>(work: impl FnOnce(Env) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("no threads to be had: {error}")))?;
+    runtime.block_on(async { work(Env::system()).await })
+}
+
+fn run(config: Config, args: &RunArgs) -> Result<(), Failure> {
+    log::init(args.log_format)?;
+    wait_for(async |_| {
+        let ready = |address| {
+            // Where nobody reads it any more, the host runs all the same.
+            let mut stdout = io::stdout();
+            let _ = writeln!(stdout, "listening on http://{address}");
+            let _ = stdout.flush();
+        };
+        let options = RunOptions::system(ready).map_err(|error| {
+            Failure::new(Exit::Failed, format!("no signal can be heard: {error}"))
+        })?;
+        Ok(runtime::run(config, options).await?)
+    })
+}
