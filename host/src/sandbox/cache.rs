@@ -142,29 +142,49 @@ fn private_dir(dir: &Path) -> io::Result<()> {
 }
 
 fn read_or_make_key(path: &Path, env: &Env) -> io::Result<Zeroizing<[u8; KEY_BYTES]>> {
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
-    let mut options = fs::OpenOptions::new();
-    match options.read(true).custom_flags(NO_FOLLOW).open(path) {
-        Ok(mut file) => {
-            let metadata = file.metadata()?;
-            let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-            let private = metadata.permissions().mode() & 0o077 == 0;
-            if ours && private && metadata.len() == KEY_BYTES as u64 {
-                file.read_exact(&mut key[..])?;
-                return Ok(key);
-            }
-            // A key that others could read authenticates nothing; what it signed is dropped.
-            tracing::warn!(key = %path.display(), "the cache's key was not private; a new one is made");
-            fs::remove_file(path)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    if let Some(key) = read_key(path)? {
+        return Ok(key);
     }
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
     env.fill(&mut key[..]);
+    // Written aside and linked whole: two commands at once agree on one key.
+    let aside = path.with_extension(format!("{:016x}.new", env.random_u64()));
+    let made = (|| {
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&aside)?;
+        file.write_all(&key[..])?;
+        fs::hard_link(&aside, path)
+    })();
+    let _ = fs::remove_file(&aside);
+    match made {
+        Ok(()) => Ok(key),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            read_key(path)?.ok_or_else(|| io::Error::other("somebody else keeps changing it"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// None where there is none. One that others could read authenticates nothing: it is removed, and
+/// what it signed is dropped.
+fn read_key(path: &Path) -> io::Result<Option<Zeroizing<[u8; KEY_BYTES]>>> {
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(&key[..])?;
-    Ok(key)
+    let mut file = match options.read(true).custom_flags(NO_FOLLOW).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    let private = metadata.permissions().mode() & 0o077 == 0;
+    if !ours || !private || metadata.len() != KEY_BYTES as u64 {
+        tracing::warn!(key = %path.display(), "the cache's key was not private; a new one is made");
+        fs::remove_file(path)?;
+        return Ok(None);
+    }
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    file.read_exact(&mut key[..])?;
+    Ok(Some(key))
 }
 
 #[cfg(test)]

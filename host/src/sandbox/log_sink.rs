@@ -113,7 +113,8 @@ impl Lines {
             Level::Error => line!(ERROR),
         }
         if level == Level::Error {
-            self.remember(message);
+            let words = if fields.is_empty() { message } else { format!("{message} {fields}") };
+            self.remember(words);
         }
     }
 

@@ -40,6 +40,9 @@ mod text;
 mod ticker;
 mod wasi;
 
+#[cfg(test)]
+mod tests;
+
 pub use admission::{Adapter, Admitted};
 pub use channel::Channel;
 pub use engine::Engine;

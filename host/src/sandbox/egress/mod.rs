@@ -19,7 +19,7 @@ mod target;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(super) use address::Reach;
 pub(super) use dial::{Dialer, SystemResolver};

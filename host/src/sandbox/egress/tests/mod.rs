@@ -1,7 +1,7 @@
 //! The way out against real sockets: what left, what was answered, what was refused before.
 
 mod exchange;
-mod peer;
+pub(in crate::sandbox) mod peer;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use crate::sandbox::manifest::{
 };
 use crate::sandbox::secrets::{SecretMap, Vault};
 
-pub(super) const TOKEN: &str = "tok/en+s3cret=";
+const TOKEN: &str = "tok/en+s3cret=";
 
 /// Gives the same addresses for every name, a new list each time it is asked.
 struct Names(std::sync::Mutex<Vec<Vec<IpAddr>>>);

@@ -10,7 +10,7 @@ use crate::env::Env;
 
 /// What happens to the next request.
 #[derive(Clone)]
-pub(super) enum Act {
+pub(in crate::sandbox) enum Act {
     /// These bytes, then the connection waits for the next request.
     Answer(Vec<u8>),
     /// These bytes, then it closes.
@@ -26,24 +26,24 @@ pub(super) enum Act {
 }
 
 /// A whole answer.
-pub(super) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(in crate::sandbox) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-pub(super) fn ok() -> Act {
+pub(in crate::sandbox) fn ok() -> Act {
     Act::Answer(answer("200 OK", "", b"{}"))
 }
 
-pub(super) struct Peer {
-    pub(super) port: u16,
+pub(in crate::sandbox) struct Peer {
+    pub(in crate::sandbox) port: u16,
     seen: Arc<Mutex<Vec<String>>>,
     connections: Arc<Mutex<u32>>,
 }
 
 impl Peer {
     /// Does `acts` in order, one per request, then the last one for ever.
-    pub(super) async fn start(acts: Vec<Act>) -> Self {
+    pub(in crate::sandbox) async fn start(acts: Vec<Act>) -> Self {
         let env = Env::system();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -61,11 +61,11 @@ impl Peer {
     }
 
     /// The requests so far, whole, as text.
-    pub(super) fn seen(&self) -> Vec<String> {
+    pub(in crate::sandbox) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub(super) fn connections(&self) -> u32 {
+    pub(in crate::sandbox) fn connections(&self) -> u32 {
         *self.connections.lock().unwrap()
     }
 }
