@@ -28,8 +28,8 @@
 //!
 //! [`adapter::Manifest`] says what an adapter asks for: places to talk to, secrets, settings,
 //! limits. [`http`] talks to those places; the host builds the addresses and adds the credentials,
-//! and no secret is ever seen in here. [`settings`], [`secrets`], [`state`], [`log`] and [`env`]
-//! are the rest of what a host offers.
+//! and no secret is ever seen in here. [`settings`], [`secrets`], [`state`], [`log`] and
+//! [`mod@env`] are the rest of what a host offers.
 //!
 //! **The wire decides.** The host watches each request on a route whose effect is `send`. An answer
 //! that says "not sent" does not stand where such a request left and was not answered, and one that

@@ -17,8 +17,8 @@ const TRIES_MAX: u32 = 20;
 /// Invitations that wait. What comes beyond them is left to the next invitation.
 const WAITING_MAX: usize = 200;
 
-/// Short, because a poll has a deadline: a join that takes longer goes on at the homeserver, and the
-/// next try finds it done.
+/// Short, because a poll has a deadline: a join that takes longer goes on at the homeserver, and
+/// the next try finds it done.
 const JOIN_TIMEOUT_MS: u32 = 8_000;
 
 #[derive(Serialize, Deserialize, PartialEq, Clone)]

@@ -1,5 +1,5 @@
-//! How many are in a room, which tells a conversation of two from a group. `/sync` tells it once and
-//! at each change, so that it is remembered.
+//! How many are in a room, which tells a conversation of two from a group. `/sync` tells it once
+//! and at each change, so that it is remembered.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `!on N LINE` | `LINE`, on attempt N only |
 //! | `!until N LINE` | `LINE`, on attempts before N |
-//! | `!send` | `POST api /send` with the message; anything but 2xx ends the call as its status says |
+//! | `!send` | `POST api /send` with the message; any but 2xx ends the call as its status says |
 //! | `!send PATH` | the same to `/send/PATH` |
 //! | `!send-raw` | the same, whatever the answer: the script goes on |
 //! | `!read`, `!prepare` | `GET api /read`, `POST api /prepare` |
