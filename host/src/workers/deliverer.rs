@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::channel::{Blocked, Channel, Ticket};
 use super::delivery_run;
 use super::hub::{Hub, Wait, wrong_answer};
 use super::look::Look;
-use super::rules::LOOK_AGAIN_MS;
+use super::rules::{CLAIMS_TOGETHER, LOOK_AGAIN_MS};
 use super::shutdown::Phase;
 use crate::gate::Approach;
 use crate::store::{Answer, ClaimedDelivery, Command, Query, StoreError};
@@ -38,7 +40,7 @@ pub(super) async fn run(hub: Arc<Hub>, channel: Arc<Channel>) {
     }
 }
 
-/// Claims one row and starts its call, or says what to wait for.
+/// Claims what is due and starts its calls, or says what to wait for.
 pub(super) async fn run_once(hub: &Arc<Hub>, channel: &Arc<Channel>, look: &mut Look) -> Wait {
     let next = Query::NextDelivery { channel: channel.name.clone() };
     match look.before(hub, next).await {
@@ -47,22 +49,48 @@ pub(super) async fn run_once(hub: &Arc<Hub>, channel: &Arc<Channel>, look: &mut 
         Err(error) => return look.failed("looking for the next delivery", &error),
     }
     // Everything in hand before the claim: a row that may not go now must not open an attempt.
-    let now_ms = hub.mono_ms();
-    let ticket = match channel.ticket(now_ms) {
-        Ok(ticket) => ticket,
-        Err(Blocked::Busy) => return Wait::Free,
-        Err(Blocked::Until(ms)) => return Wait::For(ms.abs_diff(now_ms).min(LOOK_AGAIN_MS)),
-        Err(Blocked::Probing) => return Wait::For(LOOK_AGAIN_MS),
-    };
-    let approach = hub.gate.approach();
-    match claim(hub, channel).await {
-        Ok(Some(claimed)) => {
-            look.found();
-            start(hub, DeliveryStart { claimed, ticket, approach });
-            Wait::Now
+    let (tickets, blocked) = tickets(hub, channel);
+    if tickets.is_empty() {
+        return blocked;
+    }
+    // Together, so that one commit carries them all.
+    let claims = tickets.into_iter().map(|ticket| async move {
+        let approach = hub.gate.approach();
+        (ticket, approach, claim(hub, channel).await)
+    });
+    let mut wait = Wait::Now;
+    for (ticket, approach, claimed) in join_all(claims).await {
+        match claimed {
+            Ok(Some(claimed)) => {
+                look.found();
+                start(hub, DeliveryStart { claimed, ticket, approach });
+            }
+            Ok(None) => wait = Wait::For(0),
+            Err(error) => return look.failed("claiming a delivery", &error),
         }
-        Ok(None) => look.nothing(),
-        Err(error) => look.failed("claiming a delivery", &error),
+    }
+    if wait == Wait::Now { wait } else { look.nothing() }
+}
+
+/// As many as there are, and what to wait for where there is none.
+fn tickets(hub: &Hub, channel: &Arc<Channel>) -> (Vec<Ticket>, Wait) {
+    let now_ms = hub.mono_ms();
+    let mut tickets = Vec::new();
+    loop {
+        let wait = match channel.ticket(now_ms) {
+            Ok(ticket) if tickets.len() + 1 < CLAIMS_TOGETHER => {
+                tickets.push(ticket);
+                continue;
+            }
+            Ok(ticket) => {
+                tickets.push(ticket);
+                Wait::Now
+            }
+            Err(Blocked::Busy) => Wait::Free,
+            Err(Blocked::Until(ms)) => Wait::For(ms.abs_diff(now_ms).min(LOOK_AGAIN_MS)),
+            Err(Blocked::Probing) => Wait::For(LOOK_AGAIN_MS),
+        };
+        return (tickets, wait);
     }
 }
 

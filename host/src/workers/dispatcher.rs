@@ -3,9 +3,13 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::channel::Blocked;
+use super::desk::TurnPermit;
 use super::hub::{Hub, Wait, wrong_answer};
 use super::look::Look;
+use super::rules::{CLAIMS_TOGETHER, LOOK_AGAIN_MS};
 use super::turn_run::{self, TurnStart};
 use crate::lifecycle::turn::Loss;
 use crate::store::{ClaimedTurn, Command, Query, StoreError};
@@ -28,29 +32,55 @@ pub(super) async fn run(hub: Arc<Hub>) {
     }
 }
 
-/// Claims one turn and starts it, or says what to wait for.
+/// Claims what is due and starts it, or says what to wait for.
 pub(super) async fn run_once(hub: &Arc<Hub>, look: &mut Look) -> Wait {
     match look.before(hub, Query::NextTurn).await {
         Ok(None) => {}
         Ok(Some(wait_ms)) => return Wait::For(wait_ms),
         Err(error) => return look.failed("looking for the next turn", &error),
     }
-    let now_ms = hub.mono_ms();
-    let permit = match hub.desk.permit(now_ms) {
-        Ok(permit) => permit,
-        Err(Blocked::Busy) => return Wait::Free,
-        Err(Blocked::Until(ms)) => return Wait::For(ms.abs_diff(now_ms)),
-        Err(Blocked::Probing) => return Wait::For(super::rules::LOOK_AGAIN_MS),
-    };
-    let approach = hub.gate.approach();
-    match claim(hub).await {
-        Ok(Some(claimed)) => {
-            look.found();
-            start(hub, TurnStart { claimed, permit, approach });
-            Wait::Now
+    let (permits, blocked) = permits(hub);
+    if permits.is_empty() {
+        return blocked;
+    }
+    // Together, so that one commit carries them all.
+    let claims = permits.into_iter().map(|permit| async move {
+        let approach = hub.gate.approach();
+        (permit, approach, claim(hub).await)
+    });
+    let mut wait = Wait::Now;
+    for (permit, approach, claimed) in join_all(claims).await {
+        match claimed {
+            Ok(Some(claimed)) => {
+                look.found();
+                start(hub, TurnStart { claimed, permit, approach });
+            }
+            Ok(None) => wait = Wait::For(0),
+            Err(error) => return look.failed("claiming a turn", &error),
         }
-        Ok(None) => look.nothing(),
-        Err(error) => look.failed("claiming a turn", &error),
+    }
+    if wait == Wait::Now { wait } else { look.nothing() }
+}
+
+/// As many as there are, and what to wait for where there is none.
+fn permits(hub: &Hub) -> (Vec<TurnPermit>, Wait) {
+    let now_ms = hub.mono_ms();
+    let mut permits = Vec::new();
+    loop {
+        let wait = match hub.desk.permit(now_ms) {
+            Ok(permit) if permits.len() + 1 < CLAIMS_TOGETHER => {
+                permits.push(permit);
+                continue;
+            }
+            Ok(permit) => {
+                permits.push(permit);
+                Wait::Now
+            }
+            Err(Blocked::Busy) => Wait::Free,
+            Err(Blocked::Until(ms)) => Wait::For(ms.abs_diff(now_ms)),
+            Err(Blocked::Probing) => Wait::For(LOOK_AGAIN_MS),
+        };
+        return (permits, wait);
     }
 }
 

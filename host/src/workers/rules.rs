@@ -76,3 +76,5 @@ pub(super) const HANDLER_STOP_MS: u64 = 1_000;
 pub(super) const STOP_JOIN_MS: u64 = 5_000;
 /// Whoever answers faster is not shown typing.
 pub(super) const TYPING_AFTER_MS: u64 = 500;
+/// Claims that one look asks for at once; more would only wait for each other at the writer.
+pub(super) const CLAIMS_TOGETHER: usize = 16;

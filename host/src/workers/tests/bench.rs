@@ -38,6 +38,8 @@ pub(super) struct Wishes {
     pub(super) rules: WorkerRules,
     pub(super) delivery: DeliveryLimits,
     pub(super) facts: Option<crate::workers::ports::AdapterFacts>,
+    /// The store with its writer thread.
+    pub(super) threads: bool,
 }
 
 impl Bench {
@@ -60,8 +62,15 @@ impl Bench {
         Self::on(env, dir, wishes).await
     }
 
+    /// Put together on the real clock, with the store's threads.
+    pub(super) async fn threaded() -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::on(Env::system(), dir, Wishes { threads: true, ..Wishes::default() }).await
+    }
+
     async fn on(env: Env, dir: Arc<TempDir>, wishes: Wishes) -> Self {
-        let store = Store::inline(&path(&dir), &env).unwrap();
+        let open = if wishes.threads { Store::open } else { Store::inline };
+        let store = open(&path(&dir), &env).unwrap();
         introduce(&store, &env, &wishes).await;
         let adapter = ScriptedAdapter::new(&env);
         if let Some(facts) = wishes.facts {
@@ -83,6 +92,11 @@ impl Bench {
     pub(super) async fn killed(self, wishes: Wishes) -> Self {
         let Self { env, dir, .. } = self;
         Self::on(env, dir, wishes).await
+    }
+
+    /// A second host on the store of a living one, which the lock of a real one prevents.
+    pub(super) async fn idle_on(other: &Self) -> Self {
+        Self::on(other.env.clone(), Arc::clone(&other.dir), Wishes::default()).await
     }
 
     pub(super) async fn wait(&self, ms: u64) {

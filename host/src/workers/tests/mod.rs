@@ -1,5 +1,11 @@
 //! The workers against the real store, with scripted adapters and handlers, under paused time.
 
+mod aborts;
 mod bench;
+mod channels;
 mod path;
+mod polling;
 mod script;
+mod stops;
+mod sweeping;
+mod tries;
