@@ -1,85 +1,89 @@
-//! `adapter inspect`: what a component is and what it asks for, found out as at admission, without
-//! a config and without a host.
+//! `adapter inspect`: what a component is and what it asks for.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::output::{Exit, Failure, Form, Output};
-use crate::sandbox::{Admitted, Credential, Engine, EngineConfig, Origin, Refusal};
+use crate::runtime;
 
 pub(super) fn inspect(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
-    let config = EngineConfig::default();
-    let bytes = read(file, config.component_bytes_max)?;
+    if !file.exists() {
+        let sentence = format!("there is no component at {}", file.display());
+        return Err(Failure::new(Exit::Nothing, sentence));
+    }
     super::wait_for(async |env| {
-        let refused = |refusal: Refusal| {
-            let sentence = format!("the component {} is refused: {refusal}", file.display());
-            Failure::new(Exit::Failed, sentence)
-        };
-        let engine = Engine::new(env, config).map_err(refused)?;
-        let adapter = engine.admit(bytes).await.map_err(refused)?;
+        let admitted = runtime::inspect(file, &env).await?;
         match output.form {
-            Form::Json => output.json(adapter.admitted()),
-            Form::Human => show(adapter.admitted(), output),
+            Form::Json => output.json(&admitted),
+            Form::Human => show(&admitted, output),
         }
     })
 }
 
-/// One byte more than the engine takes, so that it is the engine that says no.
-fn read(file: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |error: io::Error| {
-        let exit = match error.kind() {
-            io::ErrorKind::NotFound => Exit::Nothing,
-            _ => Exit::Failed,
-        };
-        Failure::new(exit, format!("the component {} cannot be read: {error}", file.display()))
-    };
-    let mut bytes = Vec::new();
-    let opened = File::open(file).map_err(failed)?;
-    opened.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn show(admitted: &Admitted, output: &mut Output<'_>) -> Result<(), Failure> {
-    let manifest = &admitted.manifest;
+fn items<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Value> {
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn words(value: &Value, pointer: &str) -> Option<String> {
+    let words: Vec<&str> = items(value, pointer).filter_map(Value::as_str).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+fn show(admitted: &Value, output: &mut Output<'_>) -> Result<(), Failure> {
+    let (name, version) = (text(admitted, "/manifest/name"), text(admitted, "/manifest/version"));
+    let size = admitted.pointer("/size_bytes").map(|bytes| format!("{bytes} bytes"));
     output.facts(&[
-        ("adapter", Some(format!("{} {}", manifest.name, manifest.version))),
-        ("summary", Some(manifest.summary.clone())),
-        ("digest", Some(admitted.digest.clone())),
-        ("size", Some(format!("{} bytes", admitted.size_bytes))),
-        ("exports", Some(admitted.exports.join(" "))),
-        ("imports", Some(admitted.imports.join(" "))),
-        ("ignored", Some(admitted.ignored_exports.join(" ")).filter(|names| !names.is_empty())),
+        ("adapter", Some(format!("{name} {version}"))),
+        ("summary", Some(text(admitted, "/manifest/summary").to_owned())),
+        ("digest", Some(text(admitted, "/digest").to_owned())),
+        ("size", size),
+        ("exports", words(admitted, "/exports")),
+        ("imports", words(admitted, "/imports")),
+        ("ignored", words(admitted, "/ignored_exports")),
     ])?;
-    for note in &admitted.notes {
-        output.facts(&[("note", Some(note.clone()))])?;
+    for note in items(admitted, "/notes").filter_map(Value::as_str) {
+        output.line(&format!("note: {note}"))?;
     }
-    for target in &manifest.targets {
-        output.line("")?;
-        output.line(&format!("target {}", target.id))?;
-        let origins = match &target.origin {
-            Origin::Fixed(origin) => vec![origin.clone()],
-            Origin::Matching(origins) => origins.clone(),
-        };
-        for origin in origins {
-            output.line(&format!("  at {origin}"))?;
-        }
-        for route in &target.routes {
-            let effect = format!("{:?}", route.effect).to_lowercase();
-            output.line(&format!("  {} {} ({effect})", route.method, route.path))?;
-        }
-        for injection in &target.inject {
-            let credential = match &injection.credential {
-                Credential::Text(template) => template.clone(),
-                Credential::Basic { user, password } => format!("Basic of {user} and {password}"),
-            };
-            output.line(&format!("  the host adds {credential}"))?;
-        }
+    for target in items(admitted, "/manifest/targets") {
+        show_target(target, output)?;
     }
-    for secret in &manifest.secrets {
-        let need = if secret.required { "required" } else { "optional" };
-        output.line("")?;
-        output.line(&format!("secret {} ({need}): {}", secret.name, secret.purpose))?;
+    output.line("")?;
+    for secret in items(admitted, "/manifest/secrets") {
+        let required = secret.pointer("/required").and_then(Value::as_bool) == Some(true);
+        let need = if required { "required" } else { "optional" };
+        let (name, purpose) = (text(secret, "/name"), text(secret, "/purpose"));
+        output.line(&format!("secret {name} ({need}): {purpose}"))?;
+    }
+    let schema = admitted.pointer("/manifest/settings_schema").unwrap_or(&Value::Null);
+    let required: Vec<&str> = items(schema, "/required").filter_map(Value::as_str).collect();
+    let settings = schema.pointer("/properties").and_then(Value::as_object);
+    for (name, setting) in settings.into_iter().flatten() {
+        let need = if required.contains(&name.as_str()) { "required" } else { "optional" };
+        output.line(&format!("setting {name} ({need}): {}", text(setting, "/description")))?;
+    }
+    Ok(())
+}
+
+fn show_target(target: &Value, output: &mut Output<'_>) -> Result<(), Failure> {
+    output.line("")?;
+    output.line(&format!("target {}", text(target, "/id")))?;
+    let fixed = target.pointer("/origin/fixed").into_iter();
+    for origin in fixed.chain(items(target, "/origin/matching")).filter_map(Value::as_str) {
+        output.line(&format!("  at {origin}"))?;
+    }
+    for route in items(target, "/routes") {
+        let (method, path) = (text(route, "/method"), text(route, "/path"));
+        let path = if path.is_empty() { "the origin itself" } else { path };
+        output.line(&format!("  {method} {path} ({})", text(route, "/effect")))?;
+    }
+    let count = items(target, "/inject").count();
+    if count > 0 {
+        output.line(&format!("  credentials that the host adds: {count}"))?;
     }
     Ok(())
 }

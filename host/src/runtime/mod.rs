@@ -17,6 +17,7 @@ mod check;
 mod desk;
 mod handlers;
 mod host;
+mod inspect;
 mod lock;
 mod offline;
 mod rules;
@@ -37,6 +38,7 @@ use crate::sandbox::CachePlace;
 
 pub use check::{ChannelCheck, CheckReport, check};
 pub use host::Host;
+pub use inspect::inspect;
 pub use lock::{HeldByAnother, HostFacts, HostLock, LOCK_FILE, LockError, running_host};
 pub use offline::Offline;
 pub use status::channel_values;
