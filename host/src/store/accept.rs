@@ -37,12 +37,7 @@ impl Step<'_> {
                     if let (Some(lease), Some(turn)) = (may_claim, turn) {
                         out.claimed = self.claim_turn_by_number(turn, lease)?;
                     }
-                    match (done, &out.claimed) {
-                        (AcceptedEvent::Turn { turn, .. }, Some(c)) if c.claim.turn == turn => {
-                            AcceptedEvent::Turn { turn, state: TurnState::Running }
-                        }
-                        (done, _) => done,
-                    }
+                    done
                 }
                 InboundEvent::Abort(request) => {
                     let done = self.accept_abort(channel_id, &channel, &request)?;

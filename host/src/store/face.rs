@@ -127,7 +127,8 @@ pub struct Accept {
 /// What became of one event of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AcceptedEvent {
-    /// A new turn.
+    /// A new turn, in the state in which it was accepted: queued, or expired where it is too old.
+    /// Whether it was claimed at once stands beside.
     Turn { turn: TurnId, state: TurnState },
     /// It was there already.
     Duplicate { turn: Option<TurnId>, state: Option<TurnState> },
