@@ -44,7 +44,7 @@ async fn world(limits: RateLimits) -> World {
         .agent(&agent)
         .set("limits", "poll", "\"10s\"")
         .set("lifecycle", "delivery_tries", "50")
-        .set("lifecycle", "host_losses_max", "1000")
+        .set("lifecycle", "host_losses_max", "100")
         .channel(server.channel("room"));
     site.configure(&config);
     let person = server.person().await;

@@ -119,7 +119,15 @@ impl Platform {
     /// # Panics
     /// Where it is not answered with 200 and one turn.
     pub async fn say(&self, id: &str, conversation: &str, text: &str) -> NamedTurn {
-        let reply = self.post("messages", &message(id, conversation, text)).await.unwrap();
+        self.tell(&message(id, conversation, text)).await
+    }
+
+    /// The same with a document of any adapter's.
+    ///
+    /// # Panics
+    /// As [`Self::say`].
+    pub async fn tell(&self, document: &Value) -> NamedTurn {
+        let reply = self.post("messages", document).await.unwrap();
         assert_eq!(reply.status, 200, "{}", reply.text());
         let mut turns = reply.turns();
         assert_eq!(turns.len(), 1, "one message, one turn: {turns:?}");

@@ -24,8 +24,8 @@ pub enum Answer {
     Status(u16),
     /// 429 or 503 with `Retry-After` in seconds.
     RetryAfter { status: u16, seconds: u32 },
-    /// 200, after a while.
-    TakeAfter(Duration),
+    /// The same, after a while.
+    After(Duration, Box<Answer>),
     /// The message is taken, and the connection stays open without an answer for so long.
     Hang(Duration),
     /// The message is taken, and the connection is closed without an answer.
@@ -185,7 +185,11 @@ async fn answer(
     let (head, body) = request.into_parts();
     // A request that is cut off within its body was not received.
     let raw = body.collect().await.map_err(|_| cut())?.to_bytes();
-    let (index, answer) = shared.record(&head, raw);
+    let (index, mut answer) = shared.record(&head, raw);
+    while let Answer::After(while_, then) = answer {
+        tokio::time::sleep(while_).await;
+        answer = *then;
+    }
     let reply = match answer {
         Answer::Take => taken(index),
         Answer::Status(status) => plain(status, Bytes::new()),
@@ -195,15 +199,11 @@ async fn answer(
             reply.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
             reply
         }
-        Answer::TakeAfter(while_) => {
-            tokio::time::sleep(while_).await;
-            taken(index)
-        }
         Answer::Hang(while_) => {
             tokio::time::sleep(while_).await;
             return Err(cut());
         }
-        Answer::Drop => return Err(cut()),
+        Answer::Drop | Answer::After(..) => return Err(cut()),
     };
     shared.arrivals.lock().unwrap()[index].answered = true;
     Ok(reply)

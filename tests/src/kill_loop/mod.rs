@@ -87,7 +87,7 @@ pub async fn run(plan: &Plan, config: Config) -> Run {
     let config = config
         .set("lifecycle", "delivery_tries", "100")
         .set("lifecycle", "turn_tries", "100")
-        .set("lifecycle", "host_losses_max", "1000")
+        .set("lifecycle", "host_losses_max", "100")
         .channel(Channel::webhook("hook", &sink.url()));
     let site = Arc::new(Site::new(&config));
     let (address, addresses) = watch::channel(None);
@@ -115,7 +115,9 @@ fn troubled(plan: &Plan, log: Log) -> impl FnMut(&Arrival) -> Answer + Send + 's
         log.lock().unwrap().push(Entry::Arrived(arrived));
         arrived += 1;
         if chance.random_range(0..100) >= troubled {
-            return Answer::Take;
+            // Long enough that kills meet sends that are open.
+            let takes = Duration::from_millis(chance.random_range(0..200));
+            return Answer::After(takes, Box::new(Answer::Take));
         }
         match chance.random_range(0..8) {
             0..4 => Answer::Status(500),
@@ -276,11 +278,11 @@ async fn gather(posted: Vec<Posted>, arrivals: &[Arrival], log: &Log, site: &Sit
 
 fn arrived(arrival: &Arrival) -> Event {
     let answer = match &arrival.answer {
-        Answer::Take if arrival.answered => Answered::Taken,
+        Answer::After(_, then) if arrival.answered && **then == Answer::Take => Answered::Taken,
         Answer::RetryAfter { .. } => Answered::NotTaken,
         Answer::Take
         | Answer::Status(_)
-        | Answer::TakeAfter(_)
+        | Answer::After(..)
         | Answer::Hang(_)
         | Answer::Drop
         | Answer::Body(..) => Answered::Lost,

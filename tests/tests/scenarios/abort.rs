@@ -90,7 +90,8 @@ async fn an_abort_takes_back_what_waits_to_be_sent_again_restart_or_not() {
 
 #[tokio::test]
 async fn a_send_that_was_at_the_receiver_is_recorded_as_it_ended_and_the_turn_stays_aborted() {
-    let sink = Sink::scripted(|_| Answer::TakeAfter(Duration::from_secs(1))).await;
+    let sink =
+        Sink::scripted(|_| Answer::After(Duration::from_secs(1), Box::new(Answer::Take))).await;
     let site = Site::new(&Config::new().channel(Channel::webhook("hook", &sink.url())));
     let host = site.start().await;
     let turn = host.platform("hook").say("m1", "c", "hello").await;

@@ -222,20 +222,25 @@ else:
 
 #[tokio::test]
 async fn output_that_is_no_event_is_a_failed_try_that_names_the_line() {
-    for (line, named) in [
-        ("hello there", "hello there"),
-        (r#"{"type": "finale", "text": "x"}"#, "finale"),
-        (r#"{"type": "final", "text": ""}"#, "final"),
-    ] {
+    for line in ["hello there", "[1]", r#"{"type": "finale", "text": "x"}"#] {
         let script = format!("import sys\nsys.stdin.readline()\nprint('{line}')\n");
         let change = |config: Config| config.set("lifecycle", "turn_tries", "2");
         let (sink, site) = agent(&script, change).await;
         let turn = ends(&site, "hello").await;
         assert_eq!((turn.state.as_str(), turn.attempts), ("failed", 2), "{line}: {turn:?}");
         let reason = turn.reason.unwrap_or_default();
-        assert!(reason.contains(named), "`{line}` is not named in: {reason}");
+        assert!(reason.contains("line 1"), "the line is not named in: {reason}");
         assert_eq!(sink.count(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_final_without_a_word_is_a_failed_try_and_never_silence() {
+    let script = "import sys\nsys.stdin.readline()\nprint('{\"type\":\"final\",\"text\":\"\"}')\n";
+    let (sink, site) = agent(script, |config| config.set("lifecycle", "turn_tries", "2")).await;
+    let turn = ends(&site, "hello").await;
+    assert_eq!((turn.state.as_str(), turn.attempts), ("failed", 2), "{turn:?}");
+    assert_eq!(sink.count(), 0);
 }
 
 #[tokio::test]

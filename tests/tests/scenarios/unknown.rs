@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lastword_tests::harness::{Answer, Arrival, Channel, Config, Host, Sink, Site};
+use lastword_tests::harness::http::NamedTurn;
+use lastword_tests::harness::{Answer, Arrival, Channel, Config, Host, Sink, Site, eventually};
+use serde_json::json;
 
 use crate::SOON;
 
@@ -22,6 +24,7 @@ async fn untrusting(on_unknown: &str) -> (Sink, Site, Host) {
 /// Lost at the first attempt, and what was asked for is answered as `found` says.
 async fn scripted(found: &'static str) -> (Sink, Site, Host) {
     let sink = Sink::scripted(move |arrival| match arrival.path.as_str() {
+        "/poll" => nothing_new(),
         "/find" => Answer::Body(200, found.into()),
         "/send" if arrival.body["attempt"] == 1 => Answer::Drop,
         _ => Answer::Take,
@@ -30,6 +33,18 @@ async fn scripted(found: &'static str) -> (Sink, Site, Host) {
     let site = Site::new(&Config::new().channel(Channel::script("play", sink.origin())));
     let host = site.start().await;
     (sink, site, host)
+}
+
+/// A long poll that brings nothing.
+fn nothing_new() -> Answer {
+    let nothing = Answer::Body(200, r#"{"events": [], "cursor": "1"}"#.into());
+    Answer::After(Duration::from_secs(5), Box::new(nothing))
+}
+
+/// One message to the `script` adapter, which is its script.
+async fn tell(host: &Host, text: &str) -> NamedTurn {
+    let message = json!({"id": "m1", "conversation": "c", "text": text});
+    host.platform("play").tell(&message).await
 }
 
 fn texts(arrivals: &[Arrival]) -> Vec<String> {
@@ -123,7 +138,7 @@ async fn the_policy_resend_sends_again() {
 #[tokio::test]
 async fn a_lost_answer_that_the_platform_finds_is_delivered_without_a_second_send() {
     let (sink, site, host) = scripted(r#"{"found": "p-77"}"#).await;
-    let turn = host.platform("play").say("m1", "c", "hello").await;
+    let turn = tell(&host, "hello").await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
     let row = site.rows_of(&turn.id).await.remove(0);
     assert_eq!(row.platform_id.as_deref(), Some("p-77"));
@@ -134,7 +149,7 @@ async fn a_lost_answer_that_the_platform_finds_is_delivered_without_a_second_sen
 #[tokio::test]
 async fn a_lost_answer_that_the_platform_does_not_find_is_sent_again() {
     let (sink, site, host) = scripted(r#"{"absent": true}"#).await;
-    let turn = host.platform("play").say("m1", "c", "hello").await;
+    let turn = tell(&host, "hello").await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
     let (sent, found) = (sink.arrivals_at("/send"), sink.arrivals_at("/find"));
     assert_eq!((sent.len(), found.len()), (2, 1));
@@ -146,7 +161,7 @@ async fn a_lost_answer_that_the_platform_does_not_find_is_sent_again() {
 #[tokio::test]
 async fn a_guest_that_calls_a_lost_send_transient_is_not_believed() {
     let (sink, site, host) = scripted(r#"{"found": "p-1"}"#).await;
-    let turn = host.platform("play").say("m1", "c", "!send-raw\n!say transient").await;
+    let turn = tell(&host, "!send-raw\n!say transient").await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
     assert_eq!(sink.arrivals_at("/send").len(), 1, "transient would have sent it again");
     assert_eq!(sink.arrivals_at("/find").len(), 1);
@@ -155,7 +170,7 @@ async fn a_guest_that_calls_a_lost_send_transient_is_not_believed() {
 #[tokio::test]
 async fn a_guest_that_claims_delivery_without_a_send_is_not_believed() {
     let (sink, site, host) = scripted(r#"{"absent": true}"#).await;
-    let turn = host.platform("play").say("m1", "c", "!on 1 say delivered\n!send").await;
+    let turn = tell(&host, "!on 1 say delivered\n!send").await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
     assert_eq!(sink.arrivals_at("/find").len(), 1, "what it claimed was asked about");
     assert_eq!(sink.arrivals_at("/send").len(), 1, "and then really sent");
@@ -165,7 +180,7 @@ async fn a_guest_that_claims_delivery_without_a_send_is_not_believed() {
 async fn a_trap_before_any_send_is_tried_again_without_a_question() {
     let (sink, site, host) = scripted(r#"{"undecided": "asked in vain"}"#).await;
     let script = "!on 1 read\n!on 1 prepare\n!on 1 trap on purpose\n!send";
-    let turn = host.platform("play").say("m1", "c", script).await;
+    let turn = tell(&host, script).await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
     assert_eq!(sink.arrivals_at("/prepare").len(), 1);
     assert_eq!(sink.arrivals_at("/find").len(), 0, "nothing left, so nothing is unknown");
@@ -176,7 +191,7 @@ async fn a_trap_before_any_send_is_tried_again_without_a_question() {
 async fn a_trap_after_a_send_without_an_answer_is_unknown() {
     let (sink, site, host) = scripted(r#"{"found": "p-1"}"#).await;
     let script = "!send-raw\n!trap after the request left";
-    let turn = host.platform("play").say("m1", "c", script).await;
+    let turn = tell(&host, script).await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
     assert_eq!(sink.arrivals_at("/send").len(), 1);
     assert_eq!(sink.arrivals_at("/find").len(), 1);
@@ -186,11 +201,13 @@ async fn a_trap_after_a_send_without_an_answer_is_unknown() {
 async fn a_send_that_was_open_when_the_host_was_killed_is_asked_about_and_not_repeated() {
     let (sink, site, host) = scripted(r#"{"found": "p-1"}"#).await;
     sink.answer_by(|arrival| match arrival.path.as_str() {
+        "/poll" => nothing_new(),
         "/find" => Answer::Body(200, r#"{"found": "p-1"}"#.into()),
         _ => Answer::Hang(Duration::from_secs(60)),
     });
-    let turn = host.platform("play").say("m1", "c", "hello").await;
-    sink.wait_for(1, SOON).await;
+    let turn = tell(&host, "hello").await;
+    let sent = || async { (!sink.arrivals_at("/send").is_empty()).then_some(()) };
+    eventually("a send at the receiver", SOON, sent).await;
     host.kill().await;
     let sending: Vec<lastword_tests::harness::OutboxRow> =
         site.json(&["outbox", "list", "--state", "sending"]).await;
