@@ -23,11 +23,19 @@ pub(crate) fn repository() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us. What it told us about our own package is taken back: build scripts that
+/// watch these variables (ring's does) would be run again each time somebody calls cargo directly,
+/// and the host compiled anew.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
     command.current_dir(repository());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
