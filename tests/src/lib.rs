@@ -10,3 +10,4 @@
 
 pub mod harness;
 pub mod kill_loop;
+pub mod simulation;

@@ -35,6 +35,7 @@ pub struct Hub {
     /// Everything that was spawned and has not ended.
     pub(super) tasks: TaskTracker,
     pub(super) sweeps: super::sweeps::Pokes,
+    pub(super) rooms: super::rooms::Occupied,
 }
 
 /// What wakes a loop that waits.

@@ -29,6 +29,7 @@ mod parts;
 mod pollers;
 pub mod ports;
 mod rate;
+mod rooms;
 pub mod rules;
 pub mod shutdown;
 pub mod status;
@@ -104,6 +105,7 @@ impl Workers {
             metrics: metrics::Metrics::default(),
             shutdown: Shutdown::default(),
             tasks: TaskTracker::new(),
+            rooms: rooms::Occupied::default(),
             env,
             store,
             gate,

@@ -72,6 +72,9 @@ pub(super) const LOOK_AGAIN_MS: u64 = 60_000;
 pub(super) const NOT_CLAIMABLE_MS: u64 = 1_000;
 /// How long a handler that was told to stop has before its future is dropped.
 pub(super) const HANDLER_STOP_MS: u64 = 1_000;
+/// Beyond a handler's own time to linger: how long the next turn of its conversation waits for it
+/// to be gone.
+pub(super) const HANDLER_GONE_MS: u64 = 3_000;
 /// How long after `drain` the calls that were told to stop have to say what left.
 pub(super) const STOP_JOIN_MS: u64 = 5_000;
 /// Whoever answers faster is not shown typing.

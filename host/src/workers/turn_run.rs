@@ -2,10 +2,12 @@
 //! becomes the turn's. The rules of what a handler may say stand in [`crate::handler::Protocol`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::breaker::{Change, Health};
 use super::desk::TurnPermit;
 use super::hub::Hub;
+use super::rules::HANDLER_GONE_MS;
 use super::turn_output::Output;
 use super::turn_try::{Ending, Try};
 use crate::gate::{Approach, StopReason};
@@ -29,6 +31,9 @@ pub(super) struct TurnStart {
 pub(super) async fn run(hub: &Arc<Hub>, start: TurnStart) {
     let TurnStart { claimed, mut permit, approach } = start;
     let claim = claimed.claim;
+    let room = (claimed.channel.clone(), claimed.conversation.clone());
+    let linger_ms = hub.rules.handler.linger_ms + HANDLER_GONE_MS;
+    let first = hub.rooms.enter(&hub.env, room.clone(), Duration::from_millis(linger_ms)).await;
     let running = match approach.run(claim.turn, claim.try_number) {
         Ok(running) => running,
         Err(StopReason::PlannedStop) => return lose(hub, claim, Loss::PlannedStop).await,
@@ -37,6 +42,14 @@ pub(super) async fn run(hub: &Arc<Hub>, start: TurnStart) {
             return;
         }
     };
+    // Passing the gate told an older try of this turn to stop, where one was still there.
+    let _alone = match first {
+        Some(place) => Some(place),
+        None => hub.rooms.enter(&hub.env, room, Duration::from_millis(HANDLER_GONE_MS)).await,
+    };
+    if let Some(reason) = running.stop().reason() {
+        return conclude(hub, claim, permit, Ending::Stopped(reason)).await;
+    }
     let Some(channel) = hub.channel(&claimed.channel).map(Arc::clone) else {
         let sentence = format!(
             "the channel \"{}\" is not served, so that its replies could not be fitted to it; \
