@@ -54,7 +54,7 @@ impl Host {
             None => handlers::handler(&env, config)?,
         };
         let token = token(config, &env)?;
-        let lock = HostLock::take(&config.data_dir)?;
+        let lock = HostLock::take_soon(&config.data_dir, &env).await?;
         let boot = env.boot_id();
         let mut facts = HostFacts {
             pid: std::process::id(),

@@ -11,16 +11,22 @@ use std::os::unix::fs::{
     DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::env::Env;
 use crate::lifecycle::id::BootId;
 
 /// The file's name in the data folder.
 pub const LOCK_FILE: &str = "host.lock";
 /// What is read of it: more than a host writes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// How often, and how far apart, a start asks again for a lock that is held.
+const LOOKS_AGAIN: u32 = 10;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// What a host says about itself.
 #[derive(Clone, Serialize, Deserialize)]
@@ -105,6 +111,21 @@ impl HostLock {
         let lock = Self { file, path };
         lock.clear();
         Ok(lock)
+    }
+
+    /// As [`HostLock::take`], but asks again for a moment: a command that looks whether a host
+    /// runs, or one that changes a row, holds the lock for an instant and is no host.
+    ///
+    /// # Errors
+    /// As [`HostLock::take`].
+    pub async fn take_soon(data_dir: &Path, env: &Env) -> Result<Self, LockError> {
+        for _ in 0..LOOKS_AGAIN {
+            match Self::take(data_dir) {
+                Err(LockError::Held(_)) => env.sleep(LOOK_AGAIN_AFTER).await,
+                taken_or_failed => return taken_or_failed,
+            }
+        }
+        Self::take(data_dir)
     }
 
     /// Says who owns the store.
@@ -222,6 +243,23 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text}");
         drop(lock);
         assert_eq!(std::fs::read(&path).unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn who_looks_whether_a_host_runs_keeps_none_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(HostLock::take(folder.path()).unwrap());
+        let looks = File::open(folder.path().join(LOCK_FILE)).unwrap();
+        looks.try_lock_shared().unwrap();
+        let env = Env::system();
+        let looked = async {
+            env.sleep(Duration::from_millis(30)).await;
+            looks.unlock().unwrap();
+        };
+        let (taken, ()) = tokio::join!(HostLock::take_soon(folder.path(), &env), looked);
+        let _lock = taken.unwrap();
+        let second = HostLock::take_soon(folder.path(), &env).await;
+        assert!(matches!(second, Err(LockError::Held(_))));
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Offline {
             );
             return Err(RunError::Config(sentence));
         }
-        let lock = HostLock::take(&config.data_dir)?;
+        let lock = HostLock::take_soon(&config.data_dir, env).await?;
         let opening = env.clone();
         let store = env.spawn_blocking(move || Store::open(&path, &opening)).await;
         let store =

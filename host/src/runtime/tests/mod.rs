@@ -185,6 +185,36 @@ async fn a_body_over_the_channels_limit_is_413_and_a_bad_one_400_with_its_place(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_webhook_brings_many_messages_or_none_of_them() {
+    let sink = Sink::start().await;
+    let site = Site::new(&sink, "[channels.hook.limits]\nevents_per_call = 500\n");
+    let host = site.start().await;
+    let batch = |name: &str, count: usize| {
+        let one = |n| {
+            let sender = serde_json::json!({"id": "ann"});
+            serde_json::json!({"id": format!("{name}{n}"), "conversation": format!("r{n}"),
+                "text": "hello", "wakes": n % 10 == 0, "sender": sender})
+        };
+        serde_json::json!({"messages": (0..count).map(one).collect::<Vec<_>>()}).to_string()
+    };
+    let over = host.ask("POST", "/hooks/hook/messages", &batch("a", 501)).await;
+    assert_eq!(over.status, 503, "{over:?}");
+    let long = host.say("long", "room", &"x".repeat(1 << 20)).await;
+    assert_eq!(long.status, 503, "{long:?}");
+    assert_eq!(host.ask("GET", "/v1/turns", "").await.body, "");
+
+    let all = host.ask("POST", "/hooks/hook/messages", &batch("b", 500)).await;
+    assert_eq!((all.status, all.header("lastword-accepted")), (200, "500"), "{all:?}");
+    // Those that do not wake have no turn.
+    assert_eq!(all.headers.get_all("lastword-turns").iter().count(), 1);
+    assert_eq!(all.header("lastword-turns").split(", ").count(), 50);
+    assert_eq!(sink.wait_for(50).await.len(), 50);
+    let again = host.ask("POST", "/hooks/hook/messages", &batch("b", 500)).await;
+    assert_eq!(again.header("lastword-duplicates"), "500", "{again:?}");
+    host.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_host_is_refused_and_names_the_first() {
     let sink = Sink::start().await;
     let site = Site::new(&sink, "");
