@@ -57,7 +57,7 @@ async fn no_such_path() -> Response {
 }
 
 async fn status(State(ingress): State<Ingress>) -> Answer {
-    let status = ingress.desk()?.status().await?;
+    let status = ingress.desk()?.status(ingress.phase()).await?;
     Ok(json_answer(StatusCode::OK, &status))
 }
 

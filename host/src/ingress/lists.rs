@@ -90,7 +90,7 @@ pub(super) async fn delivery(
 }
 
 pub(super) async fn channels(State(ingress): State<Ingress>) -> Answer {
-    let status = ingress.desk()?.status().await?;
+    let status = ingress.desk()?.status(ingress.phase()).await?;
     let mut text = String::new();
     let channels = status.get("channels").and_then(Value::as_array);
     for channel in channels.into_iter().flatten() {

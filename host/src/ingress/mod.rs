@@ -55,6 +55,18 @@ pub enum Phase {
     Stopping,
 }
 
+impl Phase {
+    /// The word in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Open => "open",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// Everything that a request needs. Cheap to clone.
 #[derive(Clone)]
 pub struct Ingress(Arc<Inner>);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
+use super::Phase;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::{Call, StateWrites};
@@ -49,7 +50,7 @@ pub trait Desk: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    async fn status(&self) -> Result<serde_json::Value, StoreError>;
+    async fn status(&self, phase: Phase) -> Result<serde_json::Value, StoreError>;
 
     /// Whether the store takes writes.
     fn store_health(&self) -> StoreHealth;

@@ -26,18 +26,14 @@ async fn healthz() -> Response {
 
 /// Whether messages are taken in. Refused channels do not make the host unready: the others serve.
 async fn readyz(State(ingress): State<Ingress>) -> Response {
-    let phase = match ingress.phase() {
-        Phase::Starting => "starting",
-        Phase::Open => "open",
-        Phase::Stopping => "stopping",
-    };
+    let phase = ingress.phase();
     let behind = ingress.behind().ok();
     let (writable, sentence) = match behind.map(|behind| behind.desk.store_health()) {
         Some(StoreHealth::Writable) => (Some(true), None),
         Some(StoreHealth::NotWritable(sentence)) => (Some(false), Some(sentence)),
         None => (None, None),
     };
-    let ready = writable == Some(true) && phase == "open";
+    let ready = writable == Some(true) && phase == Phase::Open;
     let doors = || behind.iter().flat_map(|behind| &behind.doors);
     let refused = doors().filter_map(|(name, door)| match door {
         Door::Refused(why) => Some(json!({"name": name, "code": why.code, "reason": why.reason})),
@@ -45,7 +41,7 @@ async fn readyz(State(ingress): State<Ingress>) -> Response {
     });
     let body = json!({
         "ready": ready,
-        "phase": phase,
+        "phase": phase.word(),
         "store": {"writable": writable, "reason": sentence},
         "channels": doors().count(),
         "refused": refused.collect::<Vec<_>>(),

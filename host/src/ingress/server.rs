@@ -47,16 +47,21 @@ enum Closing {
     Cut,
 }
 
-/// A listener that serves; dropping it stops nothing, see [`Server::close`].
+/// A listener that serves. Dropping it cuts it and its connections; see [`Server::close`].
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     closing: watch::Sender<Closing>,
     accepting: tokio::task::JoinHandle<()>,
     connections: TaskTracker,
+    /// Requests that are being answered, whatever their connections do besides.
+    requests: TaskTracker,
     env: Env,
     close_within: Duration,
 }
+
+/// From the last answer's making until it is written; then what is still open only lurks.
+const WRITE_WITHIN: Duration = Duration::from_millis(250);
 
 impl Server {
     /// Serves `router` on `listener`.
@@ -71,18 +76,19 @@ impl Server {
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (closing, closes) = watch::channel(Closing::Serving);
-        let connections = TaskTracker::new();
+        let (connections, requests) = (TaskTracker::new(), TaskTracker::new());
         let accept = Accept {
             env: env.clone(),
             http: http(limits),
             router,
             connections: connections.clone(),
+            requests: requests.clone(),
             closes,
             room: std::sync::Arc::new(tokio::sync::Semaphore::new(limits.connections_max)),
         };
         let accepting = env.spawn(accept.run(listener));
         let close_within = Duration::from_millis(limits.close_ms);
-        Ok(Self { address, closing, accepting, connections, env, close_within })
+        Ok(Self { address, closing, accepting, connections, requests, env, close_within })
     }
 
     /// Where it listens.
@@ -91,16 +97,19 @@ impl Server {
         self.address
     }
 
-    /// Takes no more connections, lets the requests that run finish, and cuts what is left.
+    /// Takes no more connections, lets the requests that run finish, and cuts what is left: a peer
+    /// that never ends its request holds up no stop.
     pub async fn close(self) {
         self.closing.send_replace(Closing::Finishing);
         let _ = self.accepting.await;
+        self.requests.close();
         self.connections.close();
-        if self.env.timeout(self.close_within, self.connections.wait()).await.is_err() {
-            warn!(connections = self.connections.len(), "connections are cut at the stop");
-            self.closing.send_replace(Closing::Cut);
-            self.connections.wait().await;
+        if self.env.timeout(self.close_within, self.requests.wait()).await.is_err() {
+            warn!(requests = self.requests.len(), "requests are cut at the stop");
         }
+        let _ = self.env.timeout(WRITE_WITHIN, self.connections.wait()).await;
+        self.closing.send_replace(Closing::Cut);
+        self.connections.wait().await;
     }
 }
 
@@ -121,6 +130,7 @@ struct Accept {
     http: http1::Builder,
     router: Router,
     connections: TaskTracker,
+    requests: TaskTracker,
     closes: watch::Receiver<Closing>,
     room: std::sync::Arc<tokio::sync::Semaphore>,
 }
@@ -168,10 +178,10 @@ impl Accept {
         stream: TcpStream,
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<> {
-        let router = self.router.clone();
+        let (router, requests) = (self.router.clone(), self.requests.clone());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             // The router is always ready.
-            router.clone().call(request.map(Body::new))
+            requests.track_future(router.clone().call(request.map(Body::new)))
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut closes = self.closes.clone();

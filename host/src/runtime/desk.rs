@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::status::{self, HostIdentity};
-use crate::ingress::{Desk, IngressMetrics, RefusedChannel, StoreHealth};
+use crate::ingress::{Desk, IngressMetrics, Phase, RefusedChannel, StoreHealth};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::StateWrites;
@@ -45,7 +45,7 @@ impl Desk for HostDesk {
         self.store.read(query).await
     }
 
-    async fn status(&self) -> Result<Value, StoreError> {
+    async fn status(&self, phase: Phase) -> Result<Value, StoreError> {
         let (channels, summary) = status::rows(&self.store).await?;
         let channels = status::channel_values(&channels, &self.refused, true);
         let stats = self.store.stats();
@@ -56,7 +56,7 @@ impl Desk for HostDesk {
             "checkpoints_stuck": stats.checkpoints_stuck,
         });
         let workers = self.workers.status();
-        Ok(status::document(&self.identity, "open", store, channels, &summary, &workers))
+        Ok(status::document(&self.identity, phase.word(), store, channels, &summary, &workers))
     }
 
     fn store_health(&self) -> StoreHealth {

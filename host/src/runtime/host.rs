@@ -27,15 +27,30 @@ use crate::workers::{Parts, Stopped, Workers};
 /// Bytes of a token that the host makes itself.
 const TOKEN_BYTES: usize = 32;
 
-/// A host that serves. Dropping it is a crash: what ran is found by the next start.
+/// A host that serves. To be ended by [`Host::stop`]: one that is dropped works on, and so keeps
+/// its store until the process ends.
 pub struct Host {
     address: SocketAddr,
     ingress: Ingress,
     server: Server,
     workers: Workers,
     store: Store,
-    /// Given back last.
-    _lock: HostLock,
+    lock: KeptLock,
+}
+
+/// The lock of a host whose workers may still run: given back by name only, else never.
+struct KeptLock(Option<HostLock>);
+
+impl KeptLock {
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for KeptLock {
+    fn drop(&mut self) {
+        std::mem::forget(self.0.take());
+    }
 }
 
 impl Host {
@@ -89,7 +104,8 @@ impl Host {
         ingress.open(Arc::new(desk), doors(&started, limits.calls_per_channel_max));
         let took_ms = env.elapsed().saturating_sub(began).as_millis();
         info!(%address, took_ms, "ready");
-        Ok(Self { address, ingress, server, workers, store, _lock: lock })
+        let lock = KeptLock(Some(lock));
+        Ok(Self { address, ingress, server, workers, store, lock })
     }
 
     /// Where it listens.
@@ -109,13 +125,17 @@ impl Host {
     pub async fn stop(self) -> Stopped {
         self.ingress.close();
         let stopped = self.workers.stop().await;
+        self.server.close().await;
         match stopped {
-            Stopped::Clean => info!("stopped"),
+            Stopped::Clean => {
+                self.lock.give_back();
+                info!("stopped");
+            }
+            // The lock goes with the process, and with it whatever did not end.
             Stopped::CutOff => {
                 warn!("stopped, and some calls did not end; the next start finds their claims");
             }
         }
-        self.server.close().await;
         stopped
     }
 }

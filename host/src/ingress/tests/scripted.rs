@@ -21,6 +21,7 @@ use crate::store::{AcceptedEvent, Command, Operated, Query, Rows, StoreError};
 
 pub(super) const TOKEN: &str = "the right token";
 
+type Reads = Box<dyn Fn(Query) -> Rows + Send + Sync>;
 type Accepts = Box<dyn Fn(usize, &InboundEvent) -> AcceptedEvent + Send + Sync>;
 
 /// What the rest of the host does.
@@ -31,7 +32,7 @@ pub(super) struct ScriptedDesk {
     pub(super) batches: Mutex<Vec<(ChannelName, Vec<InboundEvent>, StateWrites)>>,
     pub(super) commands: Mutex<Vec<Command>>,
     pub(super) operated: Mutex<Option<Operated>>,
-    pub(super) rows: Mutex<Option<Box<dyn Fn(Query) -> Rows + Send + Sync>>>,
+    pub(super) rows: Mutex<Option<Reads>>,
     pub(super) waits: Mutex<Duration>,
     pub(super) finished: AtomicUsize,
 }
@@ -87,7 +88,7 @@ impl Desk for ScriptedDesk {
         }
     }
 
-    async fn status(&self) -> Result<Value, StoreError> {
+    async fn status(&self, _phase: Phase) -> Result<Value, StoreError> {
         Ok(json!({"channels": [{"name": "a"}, {"name": "b"}]}))
     }
 

@@ -330,7 +330,6 @@ async fn run_says_when_it_is_ready_and_ends_when_it_is_told_to() {
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
     let all = env.elapsed() - began;
-    eprintln!("ready after {ready_after:?}, ended after {all:?}");
     // 150 ms are the goal on an idle machine; tenfold slack for one that runs all tests.
     assert!(all < Duration::from_millis(1_500), "{ready_after:?} {all:?}");
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
