@@ -102,7 +102,10 @@ impl Core {
     }
 
     /// Takes the checkpoints from the engine: from now on somebody else calls [`Core::checkpoint`].
-    pub(super) fn own_checkpoints(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn own_checkpoints(&mut self) -> Result<()> {
         self.wal_pages = Some(Arc::default());
         self.watch_wal()
     }
@@ -118,18 +121,24 @@ impl Core {
     }
 
     /// Bytes in the WAL that are not yet overwritten by a new round.
-    pub(super) fn wal_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn wal_bytes(&self) -> u64 {
         let pages = self.wal_pages.as_ref().map_or(0, |pages| pages.load(Ordering::Relaxed));
         (pages * PAGE_BYTES).unsigned_abs()
     }
 
-    pub(super) fn wal_emptied(&self) {
+    /// A checkpoint moved everything: the next commit begins the WAL anew.
+    pub fn wal_emptied(&self) {
         if let Some(pages) = &self.wal_pages {
             pages.store(0, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn checkpoint(&self) -> Result<(i64, i64)> {
+    /// Moves what it can from the WAL to the file: frames in the WAL, and how many of them are moved.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn checkpoint(&self) -> Result<(i64, i64)> {
         schema::checkpoint(self.connection()?)
     }
 

@@ -7,7 +7,43 @@
 //! Figures: syncs per turn (one at a time, 64 in flight), accept (one caller, 64), whole turns (one
 //! at a time, 64 in flight, over HTTP with real adapters), one send through the sandbox, latencies,
 //! memory at rest and with a backlog, start and stop, the first delivery after a SIGKILL, and how
-//! rates hold with a million rows. `--json`: a figure a line. `--smoke`: tiny counts that show that
-//! all of it runs. `--long`: the full backlogs.
+//! rates hold with many rows. `--json`: a figure a line. `--smoke`: tiny counts that show that all
+//! of it runs. `--long`: the full backlogs. Other words are groups: only those are taken.
 
-fn main() {}
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken figure ends the run")]
+
+use lastword_tests::bench::{GROUPS, Scale, measure};
+use lastword_tests::harness::built::target_folder;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let (flags, groups): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word.starts_with("--"));
+    let mut scale = Scale::standard();
+    let mut json = false;
+    for flag in &flags {
+        match flag.as_str() {
+            "--json" => json = true,
+            "--smoke" => scale = Scale::smoke(),
+            "--long" => scale = Scale::long(),
+            other => panic!("{other} is not known: --json, --smoke or --long, and {GROUPS:?}"),
+        }
+    }
+    // Beside what was built, so that the figures are of a real disk: the system's folder for
+    // temporary files may be memory.
+    let folder = target_folder().join("bench");
+    std::fs::create_dir_all(&folder).expect("the target folder can be written");
+    for group in GROUPS {
+        if !groups.is_empty() && !groups.iter().any(|wanted| wanted == group) {
+            continue;
+        }
+        for figure in Box::pin(measure(group, &scale, &folder)).await {
+            if json {
+                println!("{}", serde_json::to_string(&figure).expect("a figure is plain"));
+            } else {
+                println!("{}", figure.row());
+            }
+        }
+    }
+}
