@@ -1,6 +1,7 @@
 //! The real host killed at random moments under load, judged by what arrived.
 
 #![allow(clippy::print_stderr, reason = "a run under chance says its seed")]
+#![allow(clippy::expect_used, reason = "a test ends with a panic")]
 
 use std::time::Duration;
 
@@ -29,4 +30,21 @@ async fn nothing_is_broken(plan: Plan, config: Config) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_messages_survive_thirty_kills_with_every_promise_kept() {
     nothing_is_broken(plan().from_environment(), Config::new()).await;
+}
+
+/// Answers with what it was sent, a moment later: kills meet handlers that think.
+const AGENT: &str = r#"
+import json, random, sys, time
+turn = json.loads(sys.stdin.readline())
+time.sleep(random.random() * 0.5)
+print(json.dumps({"type": "final", "text": turn["message"]["text"]}))
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agents_turns_survive_kills_with_every_promise_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let agent = folder.path().join("agent.py");
+    std::fs::write(&agent, AGENT).expect("a file");
+    let plan = Plan { conversations: 20, messages: 300, kills: 10, ..plan() };
+    nothing_is_broken(plan, Config::new().agent(&agent)).await;
 }

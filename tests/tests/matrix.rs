@@ -2,6 +2,8 @@
 //! wrote.
 
 #![allow(clippy::print_stderr, reason = "a run under chance says its seed")]
+#![allow(clippy::disallowed_methods, reason = "tests watch real processes on the real clock")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with a panic")]
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! Scenarios against the real binary, its real store and real components, from outside.
 
 #![allow(clippy::disallowed_methods, reason = "tests watch real processes on the real clock")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with a panic")]
 
 mod abort;
 mod commands;

@@ -45,10 +45,30 @@ fn now_seconds() -> i64 {
     since.as_secs().cast_signed()
 }
 
-/// The `webhook-signature` of somebody who holds `key`.
-async fn signed(key: &str, id: &str, at: i64, body: &str) -> String {
-    let asked = json!({"do": "sign", "key": key, "id": id, "at": at, "body": body});
-    peer(asked).await.as_str().unwrap().to_owned()
+/// The three headers of a request.
+#[derive(Clone)]
+struct Signed {
+    id: String,
+    at: String,
+    signature: String,
+}
+
+impl Signed {
+    /// As somebody who holds `key` signs, at this second.
+    async fn by(key: &str, at: i64, body: &str) -> Self {
+        let id = String::from("msg_1");
+        let asked = json!({"do": "sign", "key": key, "id": id, "at": at, "body": body});
+        let signature = peer(asked).await.as_str().unwrap().to_owned();
+        Self { id, at: at.to_string(), signature }
+    }
+
+    fn headers(&self) -> [(&str, &str); 3] {
+        [
+            ("webhook-id", &self.id),
+            ("webhook-timestamp", &self.at),
+            ("webhook-signature", &self.signature),
+        ]
+    }
 }
 
 async fn keyed() -> (Sink, Site, Host) {
@@ -73,46 +93,38 @@ async fn post(host: &Host, body: &str, headers: &[(&str, &str)]) -> u16 {
 async fn only_what_is_signed_with_the_key_and_fresh_is_taken() {
     let (_sink, site, host) = keyed().await;
     let body = message("m1", "c", "hello").to_string();
-    let (now, id) = (now_seconds(), "msg_1");
-    let right = signed(KEY, id, now, &body).await;
-    let at = now.to_string();
-    let with = |signature: &str, id: &str, at: &str| {
-        [("webhook-id", id), ("webhook-timestamp", at), ("webhook-signature", signature)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    let now = now_seconds();
+    let right = Signed::by(KEY, now, &body).await;
+    let foreign = Signed::by(OTHER_KEY, now, &body).await;
+    let wrong = |change: fn(&mut Signed)| {
+        let mut wrong = right.clone();
+        change(&mut wrong);
+        wrong
     };
-    let foreign = signed(OTHER_KEY, id, now, &body).await;
-    let old = now - 6 * 60;
-    let stale = signed(KEY, id, old, &body).await;
-    let early = signed(KEY, id, now + 6 * 60, &body).await;
-    for (why, headers) in [
-        ("another key", with(&foreign, id, &at)),
-        ("another id", with(&right, "msg_2", &at)),
-        ("another time", with(&right, id, &(now - 1).to_string())),
-        ("too old", with(&stale, id, &old.to_string())),
-        ("too early", with(&early, id, &(now + 6 * 60).to_string())),
-        ("no time", with(&right, id, "soon")),
-        ("another version", with(&right.replace("v1,", "v2,"), id, &at)),
-        ("nothing", with("", id, &at)),
+    for (why, wrong) in [
+        ("another key", foreign.clone()),
+        ("too old", Signed::by(KEY, now - 6 * 60, &body).await),
+        ("too early", Signed::by(KEY, now + 6 * 60, &body).await),
+        ("another id", wrong(|it| it.id = "msg_2".into())),
+        ("another time", wrong(|it| it.at = (now_seconds() - 60).to_string())),
+        ("no time", wrong(|it| it.at = "soon".into())),
+        ("another version", wrong(|it| it.signature = it.signature.replace("v1,", "v2,"))),
+        ("nothing", wrong(|it| it.signature.clear())),
     ] {
-        let headers = headers.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
-        assert_eq!(post(&host, &body, &headers).await, 401, "{why}");
+        assert_eq!(post(&host, &body, &wrong.headers()).await, 401, "{why}");
     }
     for missing in 0..3 {
-        let headers = with(&right, id, &at);
-        let mut headers: Vec<_> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut headers = right.headers().to_vec();
         headers.remove(missing);
         assert_eq!(post(&host, &body, &headers).await, 401, "without header {missing}");
     }
     assert_eq!(post(&host, &body, &[]).await, 401);
-    let headers = with(&right, id, &at);
-    let headers = headers.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
-    assert_eq!(post(&host, &format!("{body} "), &headers).await, 401, "another body");
-    assert_eq!(site.turns().await, vec![]);
-    assert_eq!(post(&host, &body, &headers).await, 200);
-    let rotated = with(&format!("{foreign} {right}"), id, &at);
-    let rotated = rotated.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
-    assert_eq!(post(&host, &body, &rotated).await, 200, "one right signature is enough");
+    assert_eq!(post(&host, &format!("{body} "), &right.headers()).await, 401, "another body");
+    assert_eq!(site.turns().await, vec![], "nothing of it was accepted");
+    assert_eq!(post(&host, &body, &right.headers()).await, 200);
+    let mut rotated = right.clone();
+    rotated.signature = format!("{} {}", foreign.signature, right.signature);
+    assert_eq!(post(&host, &body, &rotated.headers()).await, 200, "one right one is enough");
 }
 
 async fn verifies(key: &str, arrival: &Arrival) -> Value {
@@ -129,11 +141,8 @@ async fn verifies(key: &str, arrival: &Arrival) -> Value {
 async fn replies_are_signed_so_that_a_stranger_can_check_them() {
     let (sink, site, host) = keyed().await;
     let body = message("m1", "c", "grüße, \"quoted\"\n").to_string();
-    let (now, id) = (now_seconds(), "msg_1");
-    let right = signed(KEY, id, now, &body).await;
-    let at = now.to_string();
-    let headers = [("webhook-id", id), ("webhook-timestamp", &at), ("webhook-signature", &right)];
-    assert_eq!(post(&host, &body, &headers).await, 200);
+    let right = Signed::by(KEY, now_seconds(), &body).await;
+    assert_eq!(post(&host, &body, &right.headers()).await, 200);
     let arrived = sink.wait_for(1, SOON).await.remove(0);
     assert_eq!(verifies(OTHER_KEY, &arrived).await, Value::Bool(true));
     assert_ne!(verifies(KEY, &arrived).await, Value::Bool(true), "with its own key alone");

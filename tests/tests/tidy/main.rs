@@ -1,6 +1,8 @@
 //! The house rules that neither compiler nor clippy hold, as ordinary tests. Each rule is a
 //! function from text to what is wrong with it, and is shown to find a fault.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with a panic")]
+
 mod files;
 mod manifests;
 mod rooms;
