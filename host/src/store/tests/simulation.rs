@@ -2,6 +2,9 @@
 //! operators, with the promises checked after each step against the rows and against what a
 //! receiver saw. A failing seed is printed; `LASTWORD_SEED` runs one seed alone.
 
+mod faults;
+mod invariants;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -313,106 +316,6 @@ impl World {
         self.rig.run(Command::RecordAsk { claim: row.claim, answer, state, next });
     }
 
-    fn stop(&mut self) {
-        let room = self.room();
-        let stopped = if self.chance.random_bool(0.5) {
-            self.messages += 1;
-            let request = AbortRequest {
-                external_id: format!("stop{}", self.messages),
-                conversation: room.to_owned(),
-                context: None,
-                sender: Sender::default(),
-            };
-            self.rig.accept_events(vec![InboundEvent::Abort(request)]).stopped
-        } else {
-            let (channel, conversation) = ("hook".into(), room.to_owned());
-            let all = self.chance.random_bool(0.3);
-            let scope = AbortScope::Conversation { channel, conversation, all };
-            match self.rig.run(Command::Abort { scope, by: "sim".to_owned() }) {
-                Answer::Operated { stopped, .. } => stopped,
-                other => panic!("{other:?}"),
-            }
-        };
-        self.running.retain(|turn| !stopped.contains(&turn.claim.turn));
-        self.aborted.extend(stopped);
-    }
-
-    fn crash(&mut self) {
-        self.rig.crash();
-        self.running.clear();
-        self.late.clear();
-        for row in std::mem::take(&mut self.sending) {
-            let id = row.claim.delivery;
-            if row.work == DeliveryWork::Send {
-                self.receiver.known.insert(id, Known::Ambiguous);
-                if self.chance.random_bool(0.5) {
-                    *self.receiver.shown.entry(id).or_default() += 1;
-                }
-            }
-        }
-        self.sweep(true);
-    }
-
-    /// A worker is paused past its claim: its claim is swept, its answer may come later.
-    fn lose_a_worker(&mut self) {
-        if self.chance.random_bool(0.5) && !self.running.is_empty() {
-            let index = self.chance.random_range(0..self.running.len());
-            let turn = self.running.swap_remove(index);
-            let step = SweepStep::LoseTurn { claim: turn.claim, loss: Loss::ClaimExpired };
-            self.rig.run(Command::Sweep(step));
-            assert_eq!(self.rig.complete(turn.claim, &["late"]), Guarded::Lost);
-            self.late_turns.push(turn.claim);
-        } else if !self.sending.is_empty() {
-            let index = self.chance.random_range(0..self.sending.len());
-            let row = self.sending.swap_remove(index);
-            let claim = row.claim;
-            if row.work == DeliveryWork::Send {
-                let shown = self.chance.random_bool(0.6);
-                if shown {
-                    *self.receiver.shown.entry(claim.delivery).or_default() += 1;
-                }
-                self.receiver.known.insert(claim.delivery, Known::Ambiguous);
-                self.late.push((claim, shown));
-                let fault = fault("claim_expired");
-                self.rig.run(Command::Sweep(SweepStep::LoseSend { claim, fault }));
-            } else {
-                self.rig.run(Command::Sweep(SweepStep::LoseAsk { claim }));
-            }
-        }
-    }
-
-    /// A late answer of a lost try or call, or a late receipt of the platform.
-    fn late_word(&mut self) {
-        if let Some(claim) = self.late_turns.pop() {
-            assert_eq!(self.rig.complete(claim, &["late"]), Guarded::Lost, "a late completion");
-            return;
-        }
-        if let Some((claim, shown)) = self.late.pop() {
-            let outcome = if shown {
-                self.proven.insert(claim.delivery);
-                Outcome::Delivered(Receipt::default())
-            } else {
-                Outcome::NotSent(NotSent::Transient(fault("late")))
-            };
-            let recorded = self.rig.record(claim, outcome);
-            assert!(!recorded.claim_held, "a late answer held the row");
-            return;
-        }
-        let shown: Vec<DeliveryId> = self.receiver.shown.keys().copied().collect();
-        if shown.is_empty() {
-            return;
-        }
-        let id = shown[self.chance.random_range(0..shown.len())];
-        let receipt = LateReceipt {
-            conversation: None,
-            about: SentMessage::DeliveryId(id.to_string(), Some("p1".to_owned())),
-            fate: Fate::Delivered,
-            at_ms: None,
-        };
-        self.rig.accept_events(vec![InboundEvent::Receipt(receipt)]);
-        self.proven.insert(id);
-    }
-
     fn pass_time(&mut self) {
         let seconds = [1, 7, 40, 400, 3_000][self.chance.random_range(0..5)];
         self.rig.pass(Duration::from_secs(seconds));
@@ -462,31 +365,6 @@ impl World {
         self.rig.run(Command::Resolve { delivery, how, by: "sim".to_owned() });
     }
 
-    fn count(&self, sql: &str) -> i64 {
-        self.rig.core.connection().unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
-    }
-
-    /// What must hold after every step, counted from the rows.
-    fn check(&self) {
-        for (what, sql) in INVARIANTS {
-            assert_eq!(self.count(sql), 0, "{what}");
-        }
-        if !self.moved {
-            for (what, sql) in INVARIANTS_OF_UNMERGED_LINES {
-                assert_eq!(self.count(sql), 0, "{what}");
-            }
-        }
-        let turns = self.count("SELECT count(*) FROM turn WHERE replay_of IS NULL");
-        let pruned = self.accepted.len() as i64 - turns;
-        assert!(pruned >= 0, "a message made two turns");
-        assert_eq!(
-            self.count("SELECT count(*) FROM turn WHERE state IN (0, 1, 2)"),
-            self.rig.core.pending_turns(),
-            "the tally of unfinished turns"
-        );
-    }
-
-    /// Everybody healthy and time enough: nothing may stay in between.
     fn come_to_rest(&mut self) {
         for _ in 0..3_000 {
             if self.count("SELECT count(*) FROM turn WHERE state IN (0, 1, 2)") == 0
@@ -520,88 +398,6 @@ impl World {
         panic!("rows stay in between: {:?}", self.rig.outbox());
     }
 }
-
-const INVARIANTS: [(&str, &str); 11] = [
-    (
-        "a turn in delivering has a final row that is not at rest",
-        "SELECT count(*) FROM turn t WHERE state = 2 AND NOT EXISTS
-           (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try AND d.kind = 2
-              AND d.state IN (0, 1, 2))",
-    ),
-    (
-        "nothing queued belongs to a turn that has ended or is on a newer try",
-        "SELECT count(*) FROM delivery d JOIN turn t ON t.id = d.turn_id
-         WHERE d.state IN (0, 2) AND (t.state NOT IN (1, 2) OR t.try != d.turn_try)",
-    ),
-    (
-        "a delivered turn has only delivered finals, and at least one",
-        "SELECT count(*) FROM turn t WHERE state = 3 AND (
-           EXISTS (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
-                     AND d.kind = 2 AND d.state != 4)
-           OR NOT EXISTS (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
-                     AND d.kind = 2))",
-    ),
-    (
-        "a turn whose finals all arrived has not failed for its delivery",
-        "SELECT count(*) FROM turn t WHERE state = 5
-           AND code IN ('delivery_failed', 'outcome_unknown', 'resent')
-           AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
-                             AND d.kind = 2 AND d.state != 4)",
-    ),
-    (
-        "no part of a reply goes on where an earlier one did not arrive",
-        "SELECT count(*) FROM delivery later JOIN delivery part
-             ON part.id BETWEEN later.id - later.part + 1 AND later.id - 1
-            AND part.reply = later.reply
-         WHERE later.state IN (0, 1, 2, 4) AND part.state IN (3, 5, 6, 7)",
-    ),
-    (
-        "only queued rows and open unknowns are heads that can be claimed",
-        "SELECT count(*) FROM delivery WHERE head = 1 AND claim_token IS NULL
-           AND state NOT IN (0, 2)",
-    ),
-    ("only queued turns are heads", "SELECT count(*) FROM turn WHERE head = 1 AND state != 0"),
-    (
-        "a line with rows has a head or somebody at work",
-        "SELECT count(*) FROM (SELECT conversation_id FROM delivery WHERE state IN (0, 1, 2)
-           GROUP BY conversation_id HAVING sum(head = 1 OR claim_token IS NOT NULL) = 0)",
-    ),
-    (
-        "a line with turns has a head or somebody at work",
-        "SELECT count(*) FROM (SELECT conversation_id FROM turn WHERE state IN (0, 1, 2)
-           GROUP BY conversation_id HAVING sum(head = 1 OR state IN (1, 2)) = 0)",
-    ),
-    (
-        "every row that was ever claimed has its attempts",
-        "SELECT count(*) FROM delivery d WHERE d.call !=
-           (SELECT count(*) FROM attempt a WHERE a.delivery_id = d.id)",
-    ),
-    (
-        "what may have been sent is never dead, expired or cancelled unasked",
-        "SELECT count(*) FROM delivery WHERE maybe_sent = 1 AND state IN (5, 6, 7)
-           AND resolved_by IS NULL",
-    ),
-];
-
-const INVARIANTS_OF_UNMERGED_LINES: [(&str, &str); 3] = [
-    (
-        "one turn of a conversation runs or delivers at a time",
-        "SELECT count(*) FROM (SELECT 1 FROM turn WHERE state IN (1, 2)
-           GROUP BY conversation_id HAVING count(*) > 1)",
-    ),
-    (
-        "one row of a conversation is at work at a time, and it is the lowest live one",
-        "SELECT count(*) FROM delivery d WHERE (d.head = 1 OR d.claim_token IS NOT NULL)
-           AND EXISTS (SELECT 1 FROM delivery e WHERE e.conversation_id = d.conversation_id
-                         AND e.state IN (0, 1, 2) AND e.seq < d.seq)",
-    ),
-    (
-        "the turn that runs, delivers or may be claimed is the lowest unfinished one",
-        "SELECT count(*) FROM turn t WHERE (t.head = 1 OR t.state IN (1, 2))
-           AND EXISTS (SELECT 1 FROM turn e WHERE e.conversation_id = t.conversation_id
-                         AND e.state IN (0, 1, 2) AND e.seq < t.seq)",
-    ),
-];
 
 fn run(seed: u64) {
     let outcome = std::panic::catch_unwind(|| {
