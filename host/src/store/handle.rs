@@ -40,6 +40,8 @@ struct Inner {
     readers: Mutex<Vec<Connection>>,
     reading: tokio::sync::Semaphore,
     writer: Arc<WriterState>,
+    /// Commands that a simulation has refused.
+    refusals: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,7 @@ impl Store {
             readers: Mutex::default(),
             reading: tokio::sync::Semaphore::new(READERS_MAX),
             writer,
+            refusals: AtomicU64::new(0),
         }))
     }
 
@@ -146,7 +149,17 @@ impl Store {
         }
     }
 
+    /// Makes a store without threads refuse the next commands, as on a full disk: for simulations.
+    pub fn refuse_next(&self, commands: u64) {
+        self.0.refusals.store(commands, Ordering::Relaxed);
+    }
+
     fn apply_inline(&self, core: &Mutex<Core>, command: Command) -> Result<Answer> {
+        let left = &self.0.refusals;
+        let refuse = |left: u64| left.checked_sub(1);
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuse).is_ok() {
+            return Err(StoreError::NotWritable("the simulated disk is full".to_owned()));
+        }
         let now = self.0.env.now();
         let mut answers = lock(core).apply(now, vec![command]);
         answers.pop().unwrap_or_else(|| Err(gone()))

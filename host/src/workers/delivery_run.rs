@@ -212,8 +212,9 @@ async fn record(
             dispatcher::start(hub, TurnStart { claimed, permit, approach });
         }
         (_, fold) => {
+            let probe = fold.as_ref().is_some_and(|(permit, _)| permit.is_probe());
             drop(fold);
-            if turn_ended.is_some() {
+            if probe || turn_ended.is_some() {
                 hub.wake_turns();
             }
         }

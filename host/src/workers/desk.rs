@@ -93,6 +93,11 @@ impl TurnPermit {
         change
     }
 
+    /// Whether the dispatcher waits for what this permit finds out.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// Marks that a suspect runs under this permit. False where another one does.
     pub(super) fn mark_suspect(&mut self) -> bool {
         let first = !self.desk.suspect.swap(true, Ordering::AcqRel);
@@ -103,11 +108,36 @@ impl TurnPermit {
 
 impl Drop for TurnPermit {
     fn drop(&mut self) {
-        let now_ms = self.now_ms;
-        self.tell(now_ms, Health::Neither);
+        // Unused, it wakes nobody: it may be the dispatcher itself that found nothing to claim, and
+        // would find nothing again, for ever. Who else drops one wakes it.
+        if !self.told {
+            self.desk.breaker().tell(self.now_ms, self.probe, Health::Neither);
+        }
         if self.suspect {
             self.desk.suspect.store(false, Ordering::Release);
             self.desk.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_that_is_dropped_unused_wakes_nobody_and_the_next_one_may_go() {
+        let desk = Arc::new(TurnDesk::new(4));
+        let mut permit = desk.permit(0).unwrap();
+        assert_eq!(permit.tell(0, Health::Broke), Change::Opened { for_ms: 1_000 });
+        assert_eq!(desk.permit(999).unwrap_err(), Blocked::Until(1_000));
+        let probe = desk.permit(1_000).unwrap();
+        assert_eq!(desk.permit(1_000).unwrap_err(), Blocked::Probing);
+        drop(probe);
+        let woken = std::pin::pin!(desk.hint.notified());
+        assert!(futures_util::FutureExt::now_or_never(woken).is_none(), "a loop would wake itself");
+        let mut probe = desk.permit(1_000).unwrap();
+        assert_eq!(probe.tell(1_000, Health::Works), Change::Closed);
+        let woken = std::pin::pin!(desk.hint.notified());
+        assert!(futures_util::FutureExt::now_or_never(woken).is_some());
     }
 }

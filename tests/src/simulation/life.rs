@@ -50,9 +50,10 @@ enum Act {
     Jump,
     Resume,
     Resolve,
+    FillDisk,
 }
 
-const ACTS: [Act; 20] = [
+const ACTS: [Act; 21] = [
     Act::Post,
     Act::Post,
     Act::Post,
@@ -73,6 +74,7 @@ const ACTS: [Act; 20] = [
     Act::Jump,
     Act::Resume,
     Act::Resolve,
+    Act::FillDisk,
 ];
 
 impl<'a> Life<'a> {
@@ -152,6 +154,11 @@ async fn step(world: &Arc<World>, host: &Host) {
             });
             host.env.jump(by_ms);
         }
+        Act::FillDisk => {
+            let refused = world.with(|it| it.rng.random_range(1..40));
+            world.with(|it| it.trace.push(format!("the disk refuses {refused} commands")));
+            host.store.refuse_next(refused);
+        }
         Act::Resume => resume(host).await,
         Act::Resolve => resolve(world, host).await,
     }
@@ -214,7 +221,7 @@ fn client(world: &Arc<World>, host: &Host, (number, posted): (u64, Posted)) {
 
 async fn attempt(world: &World, hub: &Arc<Hub>, number: u64, posted: &Posted) -> bool {
     // Half of the polled channel's events come by its feed, as its platform would have it.
-    let by_feed = posted.line == Line::Ask && number % 2 == 0;
+    let by_feed = posted.line == Line::Ask && number.is_multiple_of(2);
     if by_feed {
         world.with(|it| {
             it.feed.push(posted.event.clone());

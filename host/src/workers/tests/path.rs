@@ -195,3 +195,47 @@ async fn an_idle_host_writes_nothing() {
     bench.wait(3_600_000).await;
     assert_eq!(bench.store.stats().core.commits, before.commits);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_whose_record_fails_is_recorded_again_and_nothing_is_sent_again() {
+    let bench = Bench::new().await;
+    bench.adapter.then([Send::After(1_000, Box::new(Send::Deliver))]);
+    let turn = bench.post("room", "m1", "hello").await;
+    bench.wait(500).await;
+    bench.store.refuse_next(8);
+    bench.wait(4_000).await;
+    assert_eq!(bench.states().await, ["sending"]);
+    bench.wait(20_000).await;
+    assert_eq!(bench.end(turn).await.0, "delivered");
+    assert_eq!(bench.adapter.calls().len(), 1);
+    assert_eq!(bench.workers.hub().metrics.store_retries.get(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_that_the_store_cannot_take_yet_is_kept_and_taken_later() {
+    let bench = Bench::new().await;
+    bench.handler.then(vec![Act::Sleep(1_000), last_word("kept")]);
+    let turn = bench.post("room", "m1", "hello").await;
+    bench.wait(500).await;
+    bench.store.refuse_next(8);
+    bench.wait(30_000).await;
+    assert_eq!(bench.end(turn).await.0, "delivered");
+    assert_eq!((bench.handler.runs(), bench.adapter.texts()), (1, vec!["kept".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_committed_is_refused_upward_and_makes_no_hot_loop() {
+    let bench = Bench::new().await;
+    bench.store.refuse_next(1_000_000);
+    let events = vec![InboundEvent::Message(message("room", "m1", "hello"))];
+    let batch = crate::workers::intake::Batch { events, ..Default::default() };
+    let hub = bench.workers.hub();
+    let refused = crate::workers::intake::accept(hub, &"hook".into(), batch.clone()).await;
+    assert!(matches!(refused, Err(crate::store::StoreError::NotWritable(_))));
+    bench.wait(60_000).await;
+    bench.store.refuse_next(0);
+    let accepted = crate::workers::intake::accept(hub, &"hook".into(), batch).await.unwrap();
+    assert_eq!(accepted.events.len(), 1);
+    bench.wait(10).await;
+    assert_eq!(bench.adapter.texts(), ["re: hello"]);
+}
