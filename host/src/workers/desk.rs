@@ -124,6 +124,10 @@ impl Drop for TurnPermit {
 mod tests {
     use super::*;
 
+    fn woken(desk: &TurnDesk) -> bool {
+        futures_util::FutureExt::now_or_never(desk.hint.notified()).is_some()
+    }
+
     #[tokio::test]
     async fn a_probe_that_is_dropped_unused_wakes_nobody_and_the_next_one_may_go() {
         let desk = Arc::new(TurnDesk::new(4));
@@ -133,11 +137,9 @@ mod tests {
         let probe = desk.permit(1_000).unwrap();
         assert_eq!(desk.permit(1_000).unwrap_err(), Blocked::Probing);
         drop(probe);
-        let woken = std::pin::pin!(desk.hint.notified());
-        assert!(futures_util::FutureExt::now_or_never(woken).is_none(), "a loop would wake itself");
+        assert!(!woken(&desk), "a loop would wake itself");
         let mut probe = desk.permit(1_000).unwrap();
         assert_eq!(probe.tell(1_000, Health::Works), Change::Closed);
-        let woken = std::pin::pin!(desk.hint.notified());
-        assert!(futures_util::FutureExt::now_or_never(woken).is_some());
+        assert!(woken(&desk));
     }
 }
