@@ -43,13 +43,14 @@ async fn ends(site: &Site, text: &str) -> TurnRow {
     site.turn_at_rest(&turn.id, SOON).await
 }
 
-/// Starts a child of its own; both write their ids and stay.
+/// Starts two children, one of which leaves the process group; all write their ids and stay.
 const AGENT_WITH_A_CHILD: &str = r#"
 import os, subprocess, sys, time
 sys.stdin.readline()
 child = subprocess.Popen(["sleep", "1000"])
+runaway = subprocess.Popen(["sleep", "1000"], start_new_session=True)
 with open("pids", "a") as pids:
-    pids.write(f"{os.getpid()}\n{child.pid}\n")
+    pids.write(f"{os.getpid()}\n{child.pid}\n{runaway.pid}\n")
 time.sleep(1000)
 "#;
 
@@ -59,7 +60,7 @@ async fn a_killed_host_takes_its_handlers_and_their_children_with_it() {
     let host = site.start().await;
     host.platform("hook").say("m1", "c", "hello").await;
     host.platform("hook").say("m2", "d", "hello").await;
-    let pids = pids_in(&site, 4).await;
+    let pids = pids_in(&site, 6).await;
     assert!(pids.iter().all(|pid| alive(*pid)), "{pids:?}");
     host.kill().await;
     gone("all of them ended", &pids, Duration::from_secs(3)).await;
@@ -74,7 +75,7 @@ async fn a_handler_that_thinks_too_long_is_ended_with_its_children_and_tried_aga
     let turn = ends(&site, "hello").await;
     assert_eq!((turn.state.as_str(), turn.attempts), ("failed", 2), "{turn:?}");
     assert!(turn.reason.is_some(), "{turn:?}");
-    let pids = pids_in(&site, 4).await;
+    let pids = pids_in(&site, 6).await;
     gone("both tries' processes ended", &pids, Duration::from_secs(3)).await;
     assert_eq!(sink.count(), 0);
 }
