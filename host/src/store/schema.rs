@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::face::StoreError;
@@ -40,7 +41,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
     db.busy_timeout(BUSY_TIMEOUT).map_err(|e| cannot_open(path, &e))?;
-    db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    keep_plans(&db).map_err(|e| cannot_open(path, &e))?;
     db.pragma_update(None, "cache_size", -READER_CACHE_KIB).map_err(|e| cannot_open(path, &e))?;
     db.pragma_update(None, "query_only", true).map_err(|e| cannot_open(path, &e))?;
     refuse_newer(&db, path)?;
@@ -53,11 +54,19 @@ fn cannot_open(path: &Path, error: &rusqlite::Error) -> StoreError {
 
 fn prepare(db: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
-    db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    keep_plans(db)?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -cache_kib)?;
     db.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Statements are compiled once. Without the stability guarantee the engine compiles a statement
+/// anew after each binding of a value that it compared with the condition of a partial index, to
+/// see whether another plan would suit that value; our plans never depend on values.
+fn keep_plans(db: &Connection) -> rusqlite::Result<()> {
+    db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }
 
 fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {

@@ -69,7 +69,8 @@ impl Scale {
 }
 
 /// Which figures: all, or those of one group.
-pub const GROUPS: [&str; 7] = ["rates", "wire", "latency", "sandbox", "rest", "backlog", "keys"];
+pub const GROUPS: [&str; 8] =
+    ["yardsticks", "rates", "wire", "latency", "sandbox", "rest", "backlog", "keys"];
 
 /// Takes the figures of one group in a folder of its own within `folder`.
 ///
@@ -79,6 +80,7 @@ pub async fn measure(group: &str, scale: &Scale, folder: &Path) -> Vec<Figure> {
     let folder = tempfile::Builder::new().prefix(group).tempdir_in(folder).unwrap();
     let folder = folder.path();
     match group {
+        "yardsticks" => rates::yardsticks(scale, folder),
         "rates" => rates::measure(scale, folder).await,
         "wire" => wire::measure(scale, folder).await,
         "latency" => vec![wire::latency(scale, folder).await],

@@ -21,6 +21,34 @@ const TURN_64: &str = "whole turn, 64 in flight";
 const SYNCS_ONE: &str = "syncs per turn, one at a time";
 const SYNCS_64: &str = "syncs per turn, 64 in flight";
 
+/// The yardsticks alone: what the protocol costs over bare commits.
+pub fn yardsticks(scale: &Scale, folder: &Path) -> Vec<Figure> {
+    const B256: &str = "B(256): bare turns";
+    let mut disk = Disk::open(folder);
+    // Turns need free conversations: not those in which accepted ones wait.
+    let (mut waiting, mut bare) = (Bare::open(folder, "waiting"), Bare::open(folder, "bare"));
+    let mut rounds = Rounds::default();
+    for round in 0..=scale.rounds {
+        if round == 1 {
+            rounds.forget();
+        }
+        rounds.take(C, disk.commits(scale.span).per_second);
+        rounds.take(B1, bare.turns(1, scale.span));
+        rounds.take(G, disk.rows(scale.span));
+        rounds.take(A64, waiting.accept(64, scale.span));
+        rounds.take(B64, bare.turns(64, scale.span));
+        rounds.take(B256, bare.turns(256, scale.span));
+    }
+    vec![
+        rounds.plain(C, "1/s", Goal::None),
+        rounds.plain(G, "1/s", Goal::None),
+        rounds.against(B1, C, Goal::None),
+        rounds.against(A64, C, Goal::None),
+        rounds.against(B64, C, Goal::None),
+        rounds.against(B256, C, Goal::None),
+    ]
+}
+
 /// All rates in process; those of the wire are held against the same B(64), taken anew.
 pub async fn measure(scale: &Scale, folder: &Path) -> Vec<Figure> {
     let mut disk = Disk::open(folder);

@@ -49,6 +49,21 @@ fn every_statement_of_a_life_is_an_index_search_without_scan_or_sort() {
 }
 
 #[test]
+fn a_statement_that_is_bound_anew_is_not_compiled_anew() {
+    let rig = Rig::new();
+    let db = rig.core.connection().unwrap();
+    // Its values are compared with the conditions of partial indexes.
+    let sql = "UPDATE turn SET state = 1, head = 0 WHERE id = ?1 AND state = 0 AND head = 1
+                 AND due_ms <= ?2";
+    let mut statement = db.prepare(sql).unwrap();
+    for number in 0..4 {
+        statement.execute([number, number + 1]).unwrap();
+    }
+    let compiled_anew = statement.get_status(rusqlite::StatementStatus::RePrepare);
+    assert_eq!(compiled_anew, 0);
+}
+
+#[test]
 fn a_claim_that_finds_nothing_and_an_idle_minute_write_nothing() {
     let mut rig = Rig::new();
     let before = rig.core.stats().commits;
