@@ -255,10 +255,7 @@ impl Step<'_> {
     }
 
     pub(super) fn turn_line_taken(&self, conversation: i64) -> Result<bool> {
-        self.exists(
-            "SELECT 1 FROM turn WHERE conversation_id = ?1 AND state IN (0, 1, 2)",
-            [conversation],
-        )
+        self.exists("SELECT 1 FROM turn WHERE conversation_id = ?1 AND state < 3", [conversation])
     }
 
     fn keep_context(

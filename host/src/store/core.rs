@@ -152,7 +152,7 @@ impl Core {
                         (SELECT coalesce(max(id), 0) FROM delivery),
                         (SELECT value FROM meta WHERE name = 'number_floor'))",
         )?;
-        let pending_turns = numbers("SELECT count(*) FROM turn WHERE state IN (0, 1, 2)")?;
+        let pending_turns = numbers("SELECT count(*) FROM turn WHERE state < 3")?;
         self.tally = Tally { last_number, pending_turns };
         self.batch = numbers("SELECT value FROM meta WHERE name = 'batch'")?;
         self.db = Some(db);

@@ -67,7 +67,7 @@ impl Step<'_> {
     ) -> Result<Vec<DeliveryId>> {
         let now_ms = self.now.wall_ms;
         let line_taken = self.exists(
-            "SELECT 1 FROM delivery WHERE conversation_id = ?1 AND state IN (0, 1, 2)",
+            "SELECT 1 FROM delivery WHERE conversation_id = ?1 AND state < 3",
             [body.conversation],
         )?;
         let open_from_ms = self.conversation_open_from(body.conversation)?;
@@ -163,7 +163,7 @@ impl Step<'_> {
     ) -> Result<Option<ClaimedDelivery>> {
         let found = self.one(
             "SELECT id, channel_id FROM delivery
-             WHERE conversation_id = ?1 AND state IN (0, 1, 2) AND head = 1
+             WHERE conversation_id = ?1 AND state < 3 AND head = 1
                AND claim_token IS NULL AND next_at_ms <= ?2 ORDER BY seq LIMIT 1",
             [conversation, self.now.wall_ms],
             |r| Ok((r.get(0)?, r.get(1)?)),

@@ -118,7 +118,7 @@ impl Step<'_> {
     /// A reply with a hole is not sent on: the parts behind the missing one are cancelled.
     fn drop_later_parts(&mut self, row: &RowFacts) -> Result<()> {
         let later: Vec<i64> = self.all(
-            "SELECT id FROM delivery WHERE conversation_id = ?1 AND state IN (0, 1, 2)
+            "SELECT id FROM delivery WHERE conversation_id = ?1 AND state < 3
                AND seq > ?2 AND reply = ?3 AND part > ?4 AND state = 0",
             (row.conversation, row.id.number, row.reply, row.part),
             |r| r.get(0),
@@ -177,7 +177,7 @@ impl Step<'_> {
     pub(super) fn settle_delivery_line(&mut self, conversation: i64) -> Result<()> {
         let first = self.one(
             "SELECT id, head, claim_token IS NOT NULL FROM delivery
-             WHERE conversation_id = ?1 AND state IN (0, 1, 2) ORDER BY seq LIMIT 1",
+             WHERE conversation_id = ?1 AND state < 3 ORDER BY seq LIMIT 1",
             [conversation],
             |r| Ok((r.get::<_, i64>(0)?, r.get::<_, bool>(1)?, r.get::<_, bool>(2)?)),
         )?;
@@ -187,7 +187,7 @@ impl Step<'_> {
         }
         let busy = self.exists(
             "SELECT 1 FROM conversation c JOIN delivery d ON d.conversation_id = c.id
-             WHERE c.id = ?1 AND c.merged = 1 AND d.state IN (0, 1, 2)
+             WHERE c.id = ?1 AND c.merged = 1 AND d.state < 3
                AND d.claim_token IS NOT NULL",
             [conversation],
         )?;
@@ -221,7 +221,7 @@ impl Step<'_> {
         self.execute(
             "UPDATE delivery SET next_at_ms = ?2, next_set_ms = ?2, free_returns = 0,
                waits_for_channel = 0
-             WHERE id = (SELECT id FROM delivery WHERE conversation_id = ?1 AND state IN (0, 1, 2)
+             WHERE id = (SELECT id FROM delivery WHERE conversation_id = ?1 AND state < 3
                          ORDER BY seq LIMIT 1) AND head = 1 AND state = 0",
             (conversation, self.now.wall_ms),
         )?;

@@ -68,7 +68,7 @@ impl Step<'_> {
     ) -> Result<Vec<TurnId>> {
         let most = if all { ABORTED_AT_ONCE_MAX } else { 1 };
         let turns = self.all(
-            "SELECT id, nonce FROM turn WHERE conversation_id = ?1 AND state IN (0, 1, 2)
+            "SELECT id, nonce FROM turn WHERE conversation_id = ?1 AND state < 3
              ORDER BY seq LIMIT ?2",
             (conversation, most),
             |r| Ok(turn_id(r.get(0)?, r.get(1)?)),

@@ -231,11 +231,11 @@ impl Reader<'_> {
         )?;
         let turns = self.counts(
             "SELECT channel_id, count(*), min(accepted_at_ms) FROM turn
-             WHERE state IN (0, 1, 2) GROUP BY channel_id",
+             WHERE state < 3 GROUP BY channel_id",
         )?;
         let deliveries = self.counts(
             "SELECT channel_id, count(*), min(created_at_ms) FROM delivery
-             WHERE state IN (0, 1, 2) GROUP BY channel_id",
+             WHERE state < 3 GROUP BY channel_id",
         )?;
         let held = self.counts(
             "SELECT channel_id, count(*), min(created_at_ms) FROM delivery
@@ -261,12 +261,10 @@ impl Reader<'_> {
     }
 
     fn summary(&self) -> Result<Summary> {
-        let turns = self.counts(
-            "SELECT state, count(*), 0 FROM turn WHERE state IN (0, 1, 2) GROUP BY state",
-        )?;
-        let rows = self.counts(
-            "SELECT state, count(*), 0 FROM delivery WHERE state IN (0, 1, 2) GROUP BY state",
-        )?;
+        let turns =
+            self.counts("SELECT state, count(*), 0 FROM turn WHERE state < 3 GROUP BY state")?;
+        let rows =
+            self.counts("SELECT state, count(*), 0 FROM delivery WHERE state < 3 GROUP BY state")?;
         let held = self.counts("SELECT 3, count(*), 0 FROM delivery WHERE state = 3")?;
         let dead = self.counts("SELECT 5, count(*), 0 FROM delivery WHERE state = 5")?;
         let of = |counts: &[(i64, u64, i64)], state: i64| {

@@ -346,22 +346,22 @@ impl Step<'_> {
         self.execute(
             "UPDATE delivery SET conversation_id = ?2, head = CASE WHEN claim_token IS NULL THEN 0
                ELSE head END
-             WHERE conversation_id = ?1 AND state IN (0, 1, 2)",
+             WHERE conversation_id = ?1 AND state < 3",
             (from, to),
         )?;
         self.execute(
             "UPDATE delivery SET head = 0
-             WHERE conversation_id = ?1 AND state IN (0, 1, 2) AND claim_token IS NULL",
+             WHERE conversation_id = ?1 AND state < 3 AND claim_token IS NULL",
             [to],
         )?;
         for sql in [
             "UPDATE turn SET conversation_id = ?2, head = 0
-             WHERE conversation_id = ?1 AND state IN (0, 1, 2)",
+             WHERE conversation_id = ?1 AND state < 3",
             "UPDATE context SET conversation_id = ?2 WHERE conversation_id = ?1 AND turn_id IS NULL",
         ] {
             self.execute(sql, (from, to))?;
         }
-        let sql = "UPDATE turn SET head = 0 WHERE conversation_id = ?1 AND state IN (0, 1, 2)";
+        let sql = "UPDATE turn SET head = 0 WHERE conversation_id = ?1 AND state < 3";
         self.execute(sql, [to])?;
         self.settle_delivery_line(to)?;
         self.settle_turn_line(to)

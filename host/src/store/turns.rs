@@ -62,12 +62,11 @@ impl Step<'_> {
     ) -> Result<Option<ClaimedTurn>> {
         let token = self.env.claim_token();
         let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms));
-        let row = self.one(
+        // Not by RETURNING: the engine would build a table of its own for the one row.
+        let changed = self.execute(
             "UPDATE turn SET state = 1, head = 0, try = try + 1, tries = tries + 1,
                host_losses = host_losses + 1, claim_boot = ?3, claim_token = ?4, claim_expires = ?5
-             WHERE id = ?1 AND nonce = ?2 AND state = 0 AND head = 1 AND due_ms <= ?6
-             RETURNING channel_id, conversation_id, accepted_at_ms, payload, try, host_losses,
-               replay_of",
+             WHERE id = ?1 AND nonce = ?2 AND state = 0 AND head = 1 AND due_ms <= ?6",
             rusqlite::params![
                 turn.number,
                 turn.nonce.cast_signed(),
@@ -76,6 +75,14 @@ impl Step<'_> {
                 expires,
                 self.now.wall_ms
             ],
+        )?;
+        if changed == 0 {
+            return Ok(None);
+        }
+        let row = self.one(
+            "SELECT channel_id, conversation_id, accepted_at_ms, payload, try, host_losses,
+               replay_of FROM turn WHERE id = ?1",
+            [turn.number],
             |r| {
                 let ids: (i64, i64) = (r.get(0)?, r.get(1)?);
                 let rest: (i64, String, u32, i64) = (r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?);
@@ -341,7 +348,7 @@ impl Step<'_> {
     pub(super) fn settle_turn_line(&mut self, conversation: i64) -> Result<()> {
         let first = self.one(
             "SELECT id, state, head FROM turn
-             WHERE conversation_id = ?1 AND state IN (0, 1, 2) ORDER BY seq LIMIT 1",
+             WHERE conversation_id = ?1 AND state < 3 ORDER BY seq LIMIT 1",
             [conversation],
             |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, bool>(2)?)),
         )?;
@@ -352,7 +359,7 @@ impl Step<'_> {
         // Whoever runs or delivers is the lowest of its line, but where two lines became one.
         let busy = self.exists(
             "SELECT 1 FROM conversation c JOIN turn t ON t.conversation_id = c.id
-             WHERE c.id = ?1 AND c.merged = 1 AND t.state IN (0, 1, 2) AND t.state != 0",
+             WHERE c.id = ?1 AND c.merged = 1 AND t.state < 3 AND t.state != 0",
             [conversation],
         )?;
         if !busy {
@@ -374,7 +381,7 @@ impl Step<'_> {
         let Some(lease) = lease else { return Ok(Next::default()) };
         let found = self.one(
             "SELECT id, nonce, channel_id FROM turn
-             WHERE conversation_id = ?1 AND state IN (0, 1, 2) AND head = 1 AND due_ms <= ?2
+             WHERE conversation_id = ?1 AND state < 3 AND head = 1 AND due_ms <= ?2
                AND host_losses < ?3 ORDER BY seq LIMIT 1",
             (conversation, self.now.wall_ms, SUSPECT_FROM - 1),
             |r| Ok((turn_id(r.get(0)?, r.get(1)?), r.get::<_, i64>(2)?)),
