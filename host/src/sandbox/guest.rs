@@ -224,3 +224,49 @@ impl Chance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_count_together_and_a_refusal_is_remembered() {
+        let limits = CallLimits { memory_bytes: 100, ..CallLimits::default() };
+        let mut meter = Meter::new(&limits);
+        assert!(meter.memory_growing(0, 60, None).unwrap());
+        assert!(meter.memory_growing(0, 40, None).unwrap());
+        assert!(!meter.memory_refused);
+        assert!(!meter.memory_growing(40, 41, None).unwrap());
+        assert!(!meter.memory_growing(60, usize::MAX, None).unwrap());
+        assert!(meter.memory_refused);
+        assert_eq!(meter.memory_peak_bytes, 100);
+    }
+
+    #[test]
+    fn tables_count_together() {
+        let limits = CallLimits { table_elements: 10, ..CallLimits::default() };
+        let mut meter = Meter::new(&limits);
+        assert!(meter.table_growing(0, 6, None).unwrap());
+        assert!(!meter.table_growing(0, 5, None).unwrap());
+        assert!(meter.table_growing(6, 10, None).unwrap());
+    }
+
+    #[test]
+    fn wasi_calls_over_the_cap_trap_at_the_next_epoch() {
+        let mut meter = Meter::new(&CallLimits { wasi_calls: 3, ..CallLimits::default() });
+        meter.wasi_calls = 3;
+        assert!(meter.check().is_ok());
+        meter.wasi_calls = 4;
+        assert!(meter.check().unwrap_err().to_string().contains("3 calls of WASI"));
+    }
+
+    #[test]
+    fn chance_before_there_is_a_channel_is_the_same_each_time() {
+        let drawn = || {
+            let (chance, mut bytes) = (Chance::fixed(), [0; 16]);
+            chance.fill(&mut bytes);
+            (chance.now_ms(), chance.elapsed(), bytes)
+        };
+        assert_eq!(drawn(), drawn());
+    }
+}

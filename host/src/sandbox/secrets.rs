@@ -171,7 +171,7 @@ fn undecodable(slot: &SecretSlot) -> String {
         SecretEncoding::Base64 => "base64",
     };
     format!(
-        "secret `{}` is not {form}, as adapter's slot asks; supply it as it was issued",
+        "secret `{}` is not {form}, as the adapter's slot asks; supply it as it was issued",
         slot.name
     )
 }
@@ -211,4 +211,121 @@ fn code(kind: MacKind, key: &[u8], data: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::manifest::{Idempotency, Limits, Offers, SecretUses};
+
+    fn slot(name: &str, encoding: SecretEncoding, uses: SecretUses) -> SecretSlot {
+        let prefix = (encoding == SecretEncoding::Base64).then(|| "whsec_".to_owned());
+        let (name, purpose) = (name.to_owned(), "tests".to_owned());
+        SecretSlot { name, purpose, required: true, encoding, prefix, uses }
+    }
+
+    /// One slot for each use; `key` of RFC 4231's second case in three spellings.
+    fn vault(values: &[(&str, &[&str])]) -> (Vault, Vec<String>) {
+        let none = SecretUses::default();
+        let manifest = Manifest {
+            name: "test".into(),
+            version: "1.0.0".into(),
+            summary: String::new(),
+            targets: Vec::new(),
+            secrets: vec![
+                slot("signs", SecretEncoding::Text, SecretUses { sign: true, ..none }),
+                slot("verifies", SecretEncoding::Base64, SecretUses { verify: true, ..none }),
+                slot("compares", SecretEncoding::Hex, SecretUses { compare: true, ..none }),
+                slot("injects", SecretEncoding::Text, SecretUses { inject: true, ..none }),
+            ],
+            settings_schema: serde_json::Value::Null,
+            limits: Limits::default(),
+            idempotency: Idempotency::None,
+            offers: Offers::default(),
+        };
+        let mut supplied = SecretMap::new();
+        for (name, texts) in values {
+            let texts = texts.iter().map(|text| Zeroizing::new((*text).to_owned()));
+            supplied.insert(*name, texts.collect());
+        }
+        Vault::bind(&manifest, &supplied, "c")
+    }
+
+    const ALL: &[(&str, &[&str])] = &[
+        ("signs", &["Jefe"]),
+        ("verifies", &["whsec_b3RoZXI=", "whsec_SmVmZQ=="]),
+        ("compares", &["4a656665"]),
+        ("injects", &["Jefe"]),
+    ];
+    const DATA: &[u8] = b"what do ya want for nothing?";
+    const CODE: &str = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+
+    #[test]
+    fn codes_are_those_of_rfc_4231_and_rfc_2202() {
+        let (vault, problems) = vault(ALL);
+        assert!(problems.is_empty(), "{problems:?}");
+        let sign = |kind| hex::encode(vault.sign("signs", kind, DATA).unwrap());
+        assert_eq!(sign(MacKind::Sha256), CODE);
+        assert_eq!(sign(MacKind::Sha1), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        assert!(sign(MacKind::Sha512).starts_with("164b7a7bfcf819e2e395fbe73b56e0a3"));
+    }
+
+    #[test]
+    fn a_code_is_right_under_either_value_while_one_is_rotated() {
+        let code = hex::decode(CODE).unwrap();
+        let (both, _) = vault(ALL);
+        assert!(both.verify("verifies", MacKind::Sha256, DATA, &code));
+        assert!(!both.verify("verifies", MacKind::Sha512, DATA, &code));
+        assert!(!both.verify("verifies", MacKind::Sha256, b"other", &code));
+        assert!(!both.verify("verifies", MacKind::Sha256, DATA, &code[..31]));
+        assert!(!both.verify("verifies", MacKind::Sha256, DATA, b""));
+        let (other, _) = vault(&[("verifies", &["whsec_b3RoZXI="])]);
+        assert!(!other.verify("verifies", MacKind::Sha256, DATA, &code));
+    }
+
+    #[test]
+    fn a_use_that_is_not_declared_answers_as_an_empty_slot() {
+        let (vault, _) = vault(ALL);
+        let code = hex::decode(CODE).unwrap();
+        assert!(vault.equals("compares", b"Jefe") && !vault.equals("compares", b"jefe"));
+        assert_eq!(vault.injectable("injects").map(|value| value.as_str()), Some("Jefe"));
+        for name in ["signs", "verifies", "compares", "injects", "no-such-slot"] {
+            assert_eq!(vault.sign(name, MacKind::Sha256, DATA).is_some(), name == "signs");
+            let verified = vault.verify(name, MacKind::Sha256, DATA, &code);
+            assert_eq!(verified, name == "verifies");
+            assert_eq!(vault.equals(name, b"Jefe"), name == "compares");
+            assert_eq!(vault.injectable(name).is_some(), name == "injects");
+            assert_eq!(vault.exists(name), name != "no-such-slot");
+        }
+    }
+
+    #[test]
+    fn missing_surplus_and_undecodable_secrets_are_told_without_their_values() {
+        let (_, problems) = vault(&[
+            ("signs", &["", ""]),
+            ("verifies", &["whsec_not base64 canary"]),
+            ("compares", &["canary"]),
+            ("injects", &["canary-1", "canary-2", "canary-3"]),
+            ("sings", &["canary"]),
+        ]);
+        let all = problems.join("\n");
+        for word in [
+            "`signs` is missing",
+            "[channels.c.secrets]\nsigns = ",
+            "`verifies` is not base64",
+            "`compares` is not hexadecimal",
+            "`injects` has 3 values",
+            "names `sings`",
+        ] {
+            assert!(all.contains(word), "{word} is missing in:\n{all}");
+        }
+        assert!(!all.contains("canary"), "{all}");
+    }
+
+    #[test]
+    fn a_map_of_secrets_prints_names_alone() {
+        let mut map = SecretMap::new();
+        map.insert("token", vec![Zeroizing::new("canary".to_owned())]);
+        assert_eq!(format!("{map:?}"), "{\"token\"}");
+    }
 }

@@ -204,12 +204,15 @@ fn pushed(path: &str, body: &Value) -> WebhookRequest {
 async fn events_of_a_webhook_are_mapped_and_those_not_served_are_named() {
     let peer = Peer::start(vec![ok()]).await;
     let channel = script(&peer, json!({}), roomy()).await;
+    let picture =
+        json!({ "name": "a.png", "media_type": "image/png", "size_bytes": 3, "remote": "r" });
     let body = json!({ "events": [
         { "id": "m1", "conversation": "c", "text": "hi", "sender": "u", "sender_name": "U\u{202e}x",
-          "attachments": [{ "name": "a.png", "media_type": "image/png", "size_bytes": 3, "remote": "r" }] },
+          "attachments": [picture] },
         { "kind": "edited", "id": "m1", "conversation": "c" },
         { "kind": "abort", "id": "a1", "conversation": "c" },
-        { "kind": "receipt", "delivery_id": "d1", "platform_id": "p1", "fate": "failed", "text": "no" },
+        { "kind": "receipt", "delivery_id": "d1", "platform_id": "p1", "fate": "failed",
+          "text": "no" },
         { "kind": "action", "id": "x1", "conversation": "c" },
     ] });
     let call = channel.webhook(pushed("/events", &body), StopSignal::never()).await;
@@ -236,6 +239,7 @@ async fn a_batch_with_one_event_over_a_limit_is_refused_whole() {
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         event
     };
+    let blob = json!({ "media_type": "x", "blob": "b" });
     let many: serde_json::Map<_, _> = (0..65).map(|n| (n.to_string(), json!("x"))).collect();
     for (body, word) in [
         (json!({ "events": [event(json!({ "copies": 11 }))] }), "11 events"),
@@ -250,10 +254,7 @@ async fn a_batch_with_one_event_over_a_limit_is_refused_whole() {
             "17001 bytes",
         ),
         (json!({ "events": [event(json!({}))], "status": 500 }), "status 500"),
-        (
-            json!({ "events": [event(json!({ "attachments": [{ "media_type": "x", "blob": "b" }] }))] }),
-            "blob",
-        ),
+        (json!({ "events": [event(json!({ "attachments": [blob] }))] }), "blob"),
     ] {
         let call = channel.webhook(pushed("/events", &body), StopSignal::never()).await;
         let words = trapped(call);

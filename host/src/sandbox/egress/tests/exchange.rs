@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+
 use super::peer::{Act, Peer, answer, ok};
 use super::*;
 use crate::sandbox::egress::Body;
+use crate::sandbox::egress::connection::{Caps, Connection, Failed, Stream};
 
 fn is_unanswered(result: Result<EgressAnswer, EgressError>) -> bool {
     matches!(result, Err(EgressError::Unanswered(_)))
@@ -79,6 +83,24 @@ async fn a_call_that_is_dropped_in_the_middle_keeps_a_right_ledger() {
     }
     let (begun, answered, ..) = out.counts();
     assert!(begun >= 1 && answered == 0, "{:?}", out.counts());
+}
+
+/// The pool looks before it gives a connection out; this is the moment after it looked.
+#[tokio::test]
+async fn a_connection_that_closed_before_any_byte_left_is_not_sent() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let env = Env::system();
+    let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut connection = Connection::open(Stream::Plain(stream)).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    env.sleep(Duration::from_millis(100)).await;
+    let mark = connection.fresh_mark();
+    let second = Duration::from_secs(1);
+    let caps = Caps { deadline: env.elapsed() + second, between_bytes: second, body_bytes: 1 };
+    let request = http::Request::post("/send").body(Full::new(Bytes::new())).unwrap();
+    let got = connection.exchange(&env, request, &caps).await.map(|answer| answer.status);
+    assert!(matches!(got, Err(Failed::NotSent(_))), "{got:?}");
+    assert!(!mark.is_set());
 }
 
 #[tokio::test]
