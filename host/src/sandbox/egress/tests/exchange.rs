@@ -148,7 +148,8 @@ async fn a_redirect_is_an_answer_that_nobody_follows() {
 
 #[tokio::test]
 async fn connections_are_kept_and_a_closed_one_is_not_taken_again() {
-    let acts = vec![ok(), ok(), Act::AnswerAndClose(answer("200 OK", "", b"{}")), ok()];
+    let later = Act::AnswerAndCloseAfter(answer("200 OK", "", b"{}"), Duration::from_millis(50));
+    let acts = vec![ok(), ok(), later, ok()];
     let peer = Peer::start(acts).await;
     let mut out = Out::to(peer.port);
     for _ in 0..3 {
@@ -156,7 +157,7 @@ async fn connections_are_kept_and_a_closed_one_is_not_taken_again() {
     }
     assert_eq!(peer.connections(), 1);
     // What the server closed shows once the system has told of it.
-    out.env.sleep(Duration::from_millis(100)).await;
+    out.env.sleep(Duration::from_millis(200)).await;
     assert_eq!(out.fetch(send()).await.unwrap().status, 200);
     assert_eq!((peer.connections(), out.counts()), (2, (4, 4, 4, 0)));
 }

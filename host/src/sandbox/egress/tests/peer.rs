@@ -15,6 +15,8 @@ pub(in crate::sandbox) enum Act {
     Answer(Vec<u8>),
     /// These bytes, then it closes.
     AnswerAndClose(Vec<u8>),
+    /// These bytes, and it closes so long after them.
+    AnswerAndCloseAfter(Vec<u8>, Duration),
     /// Nothing, and it closes once the request is there.
     Close,
     /// It closes as soon as it is connected to, before any byte.
@@ -93,6 +95,11 @@ async fn serve(
             }
             Act::AnswerAndClose(bytes) => {
                 let _ = stream.write_all(&bytes).await;
+                return;
+            }
+            Act::AnswerAndCloseAfter(bytes, pause) => {
+                let _ = stream.write_all(&bytes).await;
+                env.sleep(pause).await;
                 return;
             }
             Act::Close | Act::CloseAtOnce => return,
