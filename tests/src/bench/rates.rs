@@ -11,6 +11,7 @@ use super::yard::{Bare, Disk};
 
 const C: &str = "C: commits of one row";
 const G: &str = "G: rows in commits of 100";
+const A1: &str = "A(1): bare accepts";
 const A64: &str = "A(64): bare accepts";
 const B1: &str = "B(1): bare turns";
 const B64: &str = "B(64): bare turns";
@@ -33,6 +34,7 @@ pub fn yardsticks(scale: &Scale, folder: &Path) -> Vec<Figure> {
             rounds.forget();
         }
         rounds.take(C, disk.commits(scale.span).per_second);
+        rounds.take(A1, waiting.accept(1, scale.span));
         rounds.take(B1, bare.turns(1, scale.span));
         rounds.take(G, disk.rows(scale.span));
         rounds.take(A64, waiting.accept(64, scale.span));
@@ -42,6 +44,7 @@ pub fn yardsticks(scale: &Scale, folder: &Path) -> Vec<Figure> {
     vec![
         rounds.plain(C, "1/s", Goal::None),
         rounds.plain(G, "1/s", Goal::None),
+        rounds.against(A1, C, Goal::None),
         rounds.against(B1, C, Goal::None),
         rounds.against(A64, C, Goal::None),
         rounds.against(B64, C, Goal::None),

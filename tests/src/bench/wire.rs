@@ -80,7 +80,8 @@ impl Load {
     }
 }
 
-async fn commits(host: &Host) -> f64 {
+/// Commits of a host so far, as it counts them.
+pub async fn commits(host: &Host) -> f64 {
     let metrics = host.platform("hook").get("/metrics").await.unwrap().text();
     let line = metrics.lines().find_map(|it| it.strip_prefix("lastword_store_commits_total "));
     line.expect("the host counts its commits").parse().unwrap()
