@@ -2,8 +2,8 @@
 //! scripted agent, under a clock that only the simulation moves.
 //!
 //! The seed drives what people send, what the platform and the agent do, when the host is killed
-//! or stopped, and how the clock jumps. What the platform and the agent saw stands in a [`World`]
-//! that outlives every host; it is held against the rows ([`check`]). Threads, wasm, processes
+//! or stopped, and how the clock jumps. What the platform and the agent saw stands in a `World`
+//! that outlives every host; it is held against the rows (`check`). Threads, wasm, processes
 //! and sockets are not here: the kill loop has those.
 
 mod agent;
