@@ -47,7 +47,7 @@ struct Inner {
 #[derive(Debug)]
 enum Engine {
     Threaded(mpsc::Sender<Job>),
-    Inline(Mutex<Core>),
+    Inline(Box<Mutex<Core>>),
 }
 
 /// What the writer tells about itself.
@@ -99,7 +99,7 @@ impl Store {
     /// As [`Store::open`].
     pub fn inline(path: &Path, env: &Env) -> Result<Self> {
         let core = Core::open(path, env)?;
-        Ok(Self::with(path, env, Engine::Inline(Mutex::new(core)), Arc::default()))
+        Ok(Self::with(path, env, Engine::Inline(Box::new(Mutex::new(core))), Arc::default()))
     }
 
     fn with(path: &Path, env: &Env, engine: Engine, writer: Arc<WriterState>) -> Self {

@@ -399,6 +399,7 @@ impl World {
     }
 }
 
+#[allow(clippy::print_stderr, reason = "the seed is what repeats a failure")]
 fn run(seed: u64) {
     let outcome = std::panic::catch_unwind(|| {
         let mut world = World::new(seed);
