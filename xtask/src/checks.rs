@@ -57,6 +57,18 @@ impl Record {
         for summary in &self.summaries {
             println!("{summary}");
         }
+        // One line that counts them all, for whoever reads the end only.
+        println!();
+        println!("{} passed, {} failed", self.count("passed"), self.count("failed"));
+    }
+
+    /// The number in front of `word`, added up over cargo's lines.
+    fn count(&self, word: &str) -> u64 {
+        let of_line = |line: &String| {
+            let before = line.split(word).next()?.trim_end();
+            before.rsplit([' ', '.']).next()?.parse::<u64>().ok()
+        };
+        self.summaries.iter().filter_map(of_line).sum()
     }
 }
 
@@ -154,4 +166,19 @@ fn python() -> Result<()> {
     step::run(title, Command::new(&setup).arg(&venv))
         .context("the tests against a real Matrix homeserver need python3 with venv and pip")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Record;
+
+    #[test]
+    fn the_last_line_counts_what_cargo_counted() {
+        let line = |passed, failed| {
+            format!("test result: ok. {passed} passed; {failed} failed; 0 ignored; 0 measured")
+        };
+        let record =
+            Record { passed: Vec::new(), summaries: vec![line(390, 0), line(17, 2), line(0, 0)] };
+        assert_eq!((record.count("passed"), record.count("failed")), (407, 2));
+    }
 }
