@@ -50,6 +50,17 @@ pub mod progress {
     });
 }
 
+pub mod files {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "with-files",
+        pub_export_macro: true,
+        export_macro_name: "export_files",
+        additional_derives: [PartialEq],
+        with: { "lastword:channel/types@0.1.0": super::channel::lastword::channel::types },
+    });
+}
+
 pub mod reconcile {
     wit_bindgen::generate!({
         path: "../wit",

@@ -2,6 +2,7 @@
 //! rule of the contract holds without thought.
 
 use crate::bindings::channel::lastword::channel::http::Error as HttpError;
+use crate::blobs;
 use crate::http::{StatusClass, UnreadableAnswer, status_class};
 use crate::message::{CallError, Fault, PollError, SendError};
 use crate::settings::SettingError;
@@ -95,6 +96,41 @@ fn state_fault(error: &state::Error) -> Fault {
         state::Error::OverQuota(why) | state::Error::Unavailable(why) => why.as_str(),
     };
     Fault::new("state", sentence)
+}
+
+/// A blob that is not known now will not be known at the next attempt either.
+impl From<blobs::Error> for SendError {
+    fn from(error: blobs::Error) -> SendError {
+        let fault = blob_fault(&error);
+        match error {
+            blobs::Error::UnknownBlob => SendError::Rejected(fault),
+            blobs::Error::OverQuota(_) | blobs::Error::Unavailable(_) => {
+                SendError::Transient(fault)
+            }
+        }
+    }
+}
+
+impl From<blobs::Error> for CallError {
+    fn from(error: blobs::Error) -> CallError {
+        let fault = blob_fault(&error);
+        match error {
+            blobs::Error::UnknownBlob => CallError::Refused(fault),
+            blobs::Error::OverQuota(_) | blobs::Error::Unavailable(_) => {
+                CallError::Transient(fault)
+            }
+        }
+    }
+}
+
+fn blob_fault(error: &blobs::Error) -> Fault {
+    match error {
+        blobs::Error::UnknownBlob => {
+            Fault::new("unknown-blob", "the host has no such file for this call")
+        }
+        blobs::Error::OverQuota(why) => Fault::new("blob-quota", why),
+        blobs::Error::Unavailable(why) => Fault::new("blob-store", why),
+    }
 }
 
 impl<E: Into<CallError>> From<E> for PollError {

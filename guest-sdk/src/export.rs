@@ -2,14 +2,14 @@
 
 use crate::bindings;
 use crate::message::{
-    Activity, Batch, CallError, Lookup, OutboundMessage, Place, PollError, ProgressKind, Receipt,
-    SendError,
+    Activity, Attachment, Batch, CallError, Lookup, OutboundMessage, Place, PollError,
+    ProgressKind, Receipt, SendError,
 };
 use crate::webhook::{self, Request};
-use crate::{Adapter, Outbound, Poll, Progress, Reconcile, Webhook};
+use crate::{Adapter, Files, Outbound, Poll, Progress, Reconcile, Webhook};
 
 /// Makes a component of an adapter. Lists the optional interfaces that it offers: `progress`,
-/// `reconcile`, `webhook`, `poll`. The component exports these and no other.
+/// `reconcile`, `webhook`, `poll`, `files`. The component exports these and no other.
 ///
 /// ```
 /// # use lastword_sdk::prelude::*;
@@ -64,6 +64,9 @@ macro_rules! __export_interface {
             $adapter with_types_in $crate::__private::progress
         );
     };
+    (files of $adapter:ident) => {
+        $crate::__private::files::export_files!($adapter with_types_in $crate::__private::files);
+    };
     (reconcile of $adapter:ident) => {
         $crate::__private::reconcile::export_reconcile!(
             $adapter with_types_in $crate::__private::reconcile
@@ -87,6 +90,10 @@ macro_rules! __check_interface {
     (progress of $adapter:ident) => {
         const fn is_progress<T: $crate::Progress>() {}
         is_progress::<$adapter>();
+    };
+    (files of $adapter:ident) => {
+        const fn is_files<T: $crate::Files>() {}
+        is_files::<$adapter>();
     };
     (reconcile of $adapter:ident) => {
         const fn is_reconcile<T: $crate::Reconcile>() {}
@@ -145,6 +152,13 @@ impl<T: Poll> bindings::poll::exports::lastword::channel::poll::Guest for T {
     fn next(cursor: Option<String>, wait_ms: u32, most: u32) -> Result<Batch, PollError> {
         report_panics();
         <T as Poll>::next(cursor, wait_ms, most)
+    }
+}
+
+impl<T: Files> bindings::files::exports::lastword::channel::files::Guest for T {
+    fn download(place: Place, file: Attachment) -> Result<String, CallError> {
+        report_panics();
+        <T as Files>::download(place, file)
     }
 }
 

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::bindings::channel::lastword::channel::http as raw;
 pub use crate::bindings::channel::lastword::channel::http::Error;
 use crate::message::{CallError, Fault, RateLimit, RateScope, SendError};
+pub use crate::multipart::Part;
 use crate::{env, host};
 
 /// How much of a platform's words an error carries along.
@@ -102,6 +103,21 @@ impl Request {
         self
     }
 
+    /// A file from the host's store as the body, by its id, with its content type. The host streams
+    /// it.
+    pub fn blob(mut self, content_type: &str, blob: impl Into<String>) -> Request {
+        self.request.body = Some(raw::Body::Blob(blob.into()));
+        self.header("content-type", content_type)
+    }
+
+    /// A body of fields and files, as `multipart/form-data`. The host writes it and its content
+    /// type, and streams the files.
+    pub fn multipart(mut self, parts: impl IntoIterator<Item = Part>) -> Request {
+        let parts = parts.into_iter().map(Part::into_raw);
+        self.request.body = Some(raw::Body::Multipart(parts.collect()));
+        self
+    }
+
     /// The longest that the request may take, within what is left of the call.
     pub fn timeout_ms(mut self, timeout_ms: u32) -> Request {
         self.request.timeout_ms = Some(timeout_ms);
@@ -119,6 +135,51 @@ impl Request {
         }
         let raw::Response { status, headers, body } = host::fetch(&self.request)?;
         Ok(Response { status, headers, body })
+    }
+
+    /// Sends a `GET` and puts the body of its 2xx answer into the host's store. Its bytes do not
+    /// pass through here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::send`].
+    pub fn download(self) -> Result<Saved, Error> {
+        if let Some(why) = self.broken {
+            return Err(Error::Denied(why));
+        }
+        let raw::Saved { status, headers, blob, size_bytes } = host::download(&self.request)?;
+        Ok(Saved { status, headers, blob, size_bytes })
+    }
+}
+
+/// An answer whose body was put into the host's store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The status.
+    pub status: u16,
+    /// Names are lower-case.
+    pub headers: Vec<(String, String)>,
+    /// The body's id, where the status is 2xx.
+    pub blob: Option<String>,
+    /// How many bytes the body has.
+    pub size_bytes: u64,
+}
+
+impl Saved {
+    /// The first header of a name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The blob of a 2xx answer; any other by its status, as [`Response::for_call`].
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], for everything but 2xx.
+    pub fn for_call(self) -> Result<String, CallError> {
+        let Saved { status, headers, blob, size_bytes: _ } = self;
+        let answer = Response { status, headers, body: Vec::new() }.for_call()?;
+        blob.ok_or_else(|| CallError::Transient(answer.fault()))
     }
 }
 

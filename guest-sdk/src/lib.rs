@@ -28,7 +28,8 @@
 //!
 //! [`adapter::Manifest`] says what an adapter asks for: places to talk to, secrets, settings,
 //! limits. [`http`] talks to those places; the host builds the addresses and adds the credentials,
-//! and no secret is ever seen in here. [`settings`], [`secrets`], [`state`], [`log`] and
+//! and no secret is ever seen in here. [`blobs`] names files, which the host keeps and streams:
+//! their bytes need not pass through an adapter at all. [`settings`], [`secrets`], [`state`], [`log`] and
 //! [`mod@env`] are the rest of what a host offers.
 //!
 //! **The wire decides.** The host watches each request on a route whose effect is `send`. An answer
@@ -44,6 +45,7 @@
 
 pub mod adapter;
 mod bindings;
+pub mod blobs;
 pub mod encoding;
 pub mod env;
 mod error;
@@ -54,13 +56,14 @@ mod host;
 pub mod http;
 pub mod log;
 pub mod message;
+mod multipart;
 pub mod secrets;
 pub mod settings;
 pub mod state;
 mod traits;
 pub mod webhook;
 
-pub use traits::{Adapter, Outbound, Poll, Progress, Reconcile, Webhook};
+pub use traits::{Adapter, Files, Outbound, Poll, Progress, Reconcile, Webhook};
 
 /// What nearly every adapter uses.
 pub mod prelude {
@@ -71,13 +74,13 @@ pub mod prelude {
         ProgressKind, RateLimit, Receipt, SendError, Sender, TextFormat,
     };
     pub use crate::webhook::{Refusal, Reply, Request};
-    pub use crate::{Adapter, Outbound, Poll, Progress, Reconcile, Webhook};
-    pub use crate::{env, http, log, secrets, settings, state};
+    pub use crate::{Adapter, Files, Outbound, Poll, Progress, Reconcile, Webhook};
+    pub use crate::{blobs, env, http, log, secrets, settings, state};
     pub use serde_json::{Value, json};
 }
 
 /// What [`export!`] expands to. No part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::bindings::{channel, poll, progress, reconcile, webhook};
+    pub use crate::bindings::{channel, files, poll, progress, reconcile, webhook};
 }

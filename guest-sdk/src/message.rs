@@ -49,6 +49,53 @@ impl InboundMessage {
     }
 }
 
+impl Attachment {
+    /// A file that is still at the platform, by a reference of the adapter's own: what
+    /// [`crate::Files::download`] is given when somebody wants the bytes.
+    pub fn remote(media_type: impl Into<String>, reference: impl Into<String>) -> Attachment {
+        Attachment::of(media_type.into(), AttachmentSource::Remote(reference.into()))
+    }
+
+    /// A file in the host's store, by its id.
+    pub fn blob(media_type: impl Into<String>, blob: impl Into<String>) -> Attachment {
+        Attachment::of(media_type.into(), AttachmentSource::Blob(blob.into()))
+    }
+
+    fn of(media_type: String, source: AttachmentSource) -> Attachment {
+        Attachment { name: None, media_type, size_bytes: None, source }
+    }
+
+    /// With the file's name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Attachment {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// With what the platform says of its size.
+    #[must_use]
+    pub fn sized(mut self, size_bytes: u64) -> Attachment {
+        self.size_bytes = Some(size_bytes);
+        self
+    }
+
+    /// The blob's id, where the bytes are in the host's store: always so in what is to be sent.
+    pub fn blob_id(&self) -> Option<&str> {
+        match &self.source {
+            AttachmentSource::Blob(blob) => Some(blob),
+            AttachmentSource::Remote(_) => None,
+        }
+    }
+
+    /// The adapter's own reference, where the bytes are still at the platform.
+    pub fn remote_reference(&self) -> Option<&str> {
+        match &self.source {
+            AttachmentSource::Remote(reference) => Some(reference),
+            AttachmentSource::Blob(_) => None,
+        }
+    }
+}
+
 impl From<InboundMessage> for InboundEvent {
     fn from(message: InboundMessage) -> InboundEvent {
         InboundEvent::Message(message)

@@ -3,8 +3,8 @@
 
 use crate::adapter::{Manifest, Problem};
 use crate::message::{
-    Activity, Batch, CallError, Lookup, OutboundMessage, Place, PollError, ProgressKind, Receipt,
-    SendError,
+    Activity, Attachment, Batch, CallError, Lookup, OutboundMessage, Place, PollError,
+    ProgressKind, Receipt, SendError,
 };
 use crate::webhook::{Refusal, Reply, Request};
 
@@ -86,4 +86,16 @@ pub trait Poll: Adapter {
     ///
     /// [`PollError`] names what the host is to do next.
     fn next(cursor: Option<String>, wait_ms: u32, most: u32) -> Result<Batch, PollError>;
+}
+
+/// Files that are still at the platform. Listed as `files`.
+pub trait Files: Adapter {
+    /// Fetches a [`crate::message::AttachmentSource::Remote`] source, with
+    /// [`crate::http::Request::download`], and gives the blob. Called when somebody wants the
+    /// bytes, which may be never, or long after the message came.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], where the platform does not give the file.
+    fn download(place: Place, file: Attachment) -> Result<String, CallError>;
 }

@@ -3,9 +3,10 @@
 use hmac::{Hmac, Mac as _};
 use subtle::ConstantTimeEq as _;
 
-use super::{Line, Sent, World, manifest, route, with};
+use super::{Answer, Line, Sent, World, files, manifest, route, with};
 use crate::adapter::SecretUses;
 use crate::bindings::channel::lastword::channel::http as raw;
+use crate::http;
 use crate::log::Level;
 use crate::secrets::Mac;
 use crate::state;
@@ -14,48 +15,58 @@ const RANDOM_BYTES_MAX: u32 = 4_096;
 const KEY_BYTES_MAX: usize = 256;
 
 pub(crate) fn fetch(request: &raw::Request) -> Result<raw::Response, raw::Error> {
+    with(|world| exchange(world, request))
+}
+
+pub(crate) fn download(request: &raw::Request) -> Result<raw::Saved, raw::Error> {
+    if request.method != "GET" {
+        let method = &request.method;
+        return Err(raw::Error::Denied(format!("a download is a GET, not a {method}")));
+    }
     with(|world| {
-        let permit = route::permit(world, request).map_err(raw::Error::Denied)?;
-        let body = match &request.body {
-            None => Vec::new(),
-            Some(raw::Body::Bytes(bytes)) => bytes.clone(),
-            Some(raw::Body::Form(fields)) => route::form(fields).into_bytes(),
-            Some(raw::Body::Blob(_) | raw::Body::Multipart(_)) => {
-                return Err(raw::Error::Denied("files are not served yet".to_owned()));
-            }
-        };
-        let mut headers = request.headers.clone();
-        headers.extend(permit.injected);
-        let mut sent = Sent {
-            target: request.target.clone(),
-            method: request.method.clone(),
-            url: permit.url,
-            headers,
-            body,
-            effect: permit.effect,
-            answered: None,
-        };
-        let answer = match (world.script.pop_front(), &mut world.platform) {
-            (Some(answer), _) => answer,
-            (None, Some(platform)) => platform(&sent).map(|answer| answer.0),
-            (None, None) => panic!(
-                "the adapter asks {} {}, and the test has no answer for it",
-                sent.method, sent.url
-            ),
-        };
-        let left = !matches!(
-            answer,
-            Err(raw::Error::Denied(_) | raw::Error::NotSent(_) | raw::Error::RequestTooLarge(_))
-        );
-        if left {
-            sent.answered = answer.as_ref().ok().map(|response| response.status);
-            world.sent.push(sent);
-        }
-        answer.map(|response| raw::Response {
-            status: response.status,
-            headers: response.headers,
-            body: response.body,
-        })
+        let raw::Response { status, headers, body } = exchange(world, request)?;
+        let size_bytes = body.len() as u64;
+        let blob = (200..300).contains(&status).then(|| world.put_blob(&body));
+        Ok(raw::Saved { status, headers, blob, size_bytes })
+    })
+}
+
+fn exchange(world: &mut World, request: &raw::Request) -> Result<raw::Response, raw::Error> {
+    let permit = route::permit(world, request).map_err(raw::Error::Denied)?;
+    let body = files::body(world, request.body.as_ref())?;
+    let mut headers = request.headers.clone();
+    headers.extend(body.content_type.map(|value| ("content-type".to_owned(), value)));
+    headers.extend(permit.injected);
+    let mut sent = Sent {
+        target: request.target.clone(),
+        method: request.method.clone(),
+        url: permit.url,
+        headers,
+        body: body.bytes,
+        parts: body.parts,
+        effect: permit.effect,
+        answered: None,
+    };
+    let answer = match (world.script.pop_front(), &mut world.platform) {
+        (Some(answer), _) => answer.map(Answer),
+        (None, Some(platform)) => platform(&sent),
+        (None, None) => panic!(
+            "the adapter asks {} {}, and the test has no answer for it",
+            sent.method, sent.url
+        ),
+    };
+    let left = !matches!(
+        answer,
+        Err(raw::Error::Denied(_) | raw::Error::NotSent(_) | raw::Error::RequestTooLarge(_))
+    );
+    if left {
+        sent.answered = answer.as_ref().ok().map(|answer| answer.0.status);
+        world.sent.push(sent);
+    }
+    answer.map(|Answer(http::Response { status, headers, body })| raw::Response {
+        status,
+        headers,
+        body,
     })
 }
 

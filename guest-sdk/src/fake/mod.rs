@@ -31,6 +31,7 @@
 //! ```
 
 pub(crate) mod calls;
+pub(crate) mod files;
 mod manifest;
 mod route;
 
@@ -63,6 +64,7 @@ pub(crate) struct World {
     public_url: Option<String>,
     secrets: BTreeMap<String, Vec<u8>>,
     state: BTreeMap<String, Vec<u8>>,
+    blobs: BTreeMap<String, Vec<u8>>,
     script: VecDeque<Result<http::Response, http::Error>>,
     platform: Option<Platform>,
     sent: Vec<Sent>,
@@ -83,8 +85,10 @@ pub struct Sent {
     pub url: String,
     /// All headers, those of the adapter first.
     pub headers: Vec<(String, String)>,
-    /// The body, where it was bytes; a form is encoded.
+    /// The body as it left: forms and multipart bodies are encoded, files stand in it.
     pub body: Vec<u8>,
+    /// What a multipart body was made of.
+    pub parts: Vec<SentPart>,
     /// The effect that the manifest declares for its route.
     pub effect: Effect,
     /// Whether a whole answer came.
@@ -109,6 +113,19 @@ impl Sent {
             Err(error) => panic!("the body of {} {} is no JSON: {error}", self.method, self.url),
         }
     }
+}
+
+/// One part of a multipart body, as it left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentPart {
+    /// The field's name.
+    pub name: String,
+    /// The file's name, where it had one.
+    pub file_name: Option<String>,
+    /// Its media type, where it had one.
+    pub media_type: Option<String>,
+    /// Its bytes, those of a file included.
+    pub bytes: Vec<u8>,
 }
 
 /// A line of the log.
@@ -146,6 +163,13 @@ impl Answer {
         self
     }
 
+    /// With a body of bytes.
+    #[must_use]
+    pub fn bytes(mut self, body: &[u8]) -> Answer {
+        self.0.body = body.to_vec();
+        self
+    }
+
     /// With a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Answer {
@@ -176,6 +200,7 @@ impl Host {
             public_url: None,
             secrets: BTreeMap::new(),
             state: BTreeMap::new(),
+            blobs: BTreeMap::new(),
             script: VecDeque::new(),
             platform: None,
             sent: Vec::new(),
@@ -271,6 +296,16 @@ impl Host {
     pub fn set_state(&self, key: &str, value: &[u8]) -> &Host {
         with(|world| world.state.insert(key.to_owned(), value.to_vec()));
         self
+    }
+
+    /// Puts a file into the host's store, as if the host had given it to the call, and says its id.
+    pub fn put_blob(&self, bytes: &[u8]) -> String {
+        with(|world| world.put_blob(bytes))
+    }
+
+    /// The bytes of a file in the host's store.
+    pub fn blob(&self, id: &str) -> Option<Vec<u8>> {
+        with(|world| world.blobs.get(id).cloned())
     }
 
     /// Lets the adapter send a final reply, and holds its word against the wire.
