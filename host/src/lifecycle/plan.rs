@@ -114,6 +114,12 @@ impl AgeBar {
         self.sweeps_left = 2;
     }
 
+    /// Whether no sweep has to pass any more. Asking changes nothing.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.sweeps_left == 0
+    }
+
     /// Asked once per sweep of ages: whether it may apply them.
     pub fn may_apply(&mut self) -> bool {
         if self.sweeps_left == 0 {

@@ -1,6 +1,8 @@
 //! Accepting: a platform's batch goes in whole or not at all, each message once.
 
+use super::due::Begins;
 use super::face::{Accept, Accepted, AcceptedEvent, ClaimedTurn, StoreError};
+use super::later::Due;
 use super::step::{NEVER_MS, Result, Step, from_json, ms, to_json, turn_code, turn_id, turn_state};
 use crate::lifecycle::dedup::{self, EventKind};
 use crate::lifecycle::id::{ChannelName, TurnId};
@@ -28,6 +30,7 @@ impl Step<'_> {
             claimed: None,
             stopped: Vec::new(),
             state_dropped: false,
+            next_due_ms: None,
         };
         for event in events {
             let done = match event {
@@ -210,6 +213,19 @@ impl Step<'_> {
         key: Option<&[u8]>,
         replay_of: Option<i64>,
     ) -> Result<(TurnId, TurnState)> {
+        self.insert_turn_due(channel_id, conversation, message, key, replay_of, Due::Now)
+    }
+
+    /// The same for one that may be due later: it takes its place in line then.
+    pub(super) fn insert_turn_due(
+        &mut self,
+        channel_id: i64,
+        conversation: i64,
+        message: &InboundMessage,
+        key: Option<&[u8]>,
+        replay_of: Option<i64>,
+        due: Due,
+    ) -> Result<(TurnId, TurnState)> {
         let pending = self.tally.pending_turns.unsigned_abs();
         if pending >= self.rules.pending_turns_max {
             return Err(StoreError::Full { pending });
@@ -228,12 +244,13 @@ impl Step<'_> {
             self.tally.pending_turns += 1;
             (None, None, None)
         };
-        let head = !expired && !self.turn_line_taken(conversation)?;
+        let begins = Begins::new(due, number, now_ms);
+        let head = !expired && !begins.waits() && !self.turn_line_taken(conversation)?;
         self.execute(
             "INSERT INTO turn (id, nonce, seq, channel_id, conversation_id, state, head, code,
                reason, external_id, dedup_key, payload, accepted_at_ms, due_ms, due_set_ms,
                ended_at_ms, replay_of)
-             VALUES (?1, ?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?12, ?13, ?14)",
+             VALUES (?1, ?2, ?15, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?16, ?17, ?13, ?14)",
             rusqlite::params![
                 number,
                 nonce.cast_signed(),
@@ -248,14 +265,22 @@ impl Step<'_> {
                 to_json(message)?,
                 now_ms,
                 ended,
-                replay_of
+                replay_of,
+                begins.seq,
+                begins.due_ms,
+                begins.set_ms
             ],
         )?;
         Ok((TurnId { number, nonce }, state))
     }
 
     pub(super) fn turn_line_taken(&self, conversation: i64) -> Result<bool> {
-        self.exists("SELECT 1 FROM turn WHERE conversation_id = ?1 AND state < 3", [conversation])
+        // One that is due later stands in no line.
+        self.exists(
+            "SELECT 1 FROM turn WHERE conversation_id = ?1 AND state < 3
+               AND seq < 9223372036854775807",
+            [conversation],
+        )
     }
 
     fn keep_context(

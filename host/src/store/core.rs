@@ -95,6 +95,20 @@ impl Core {
         self.db.as_mut().unwrap()
     }
 
+    /// One step outside of any command, for tests.
+    #[cfg(test)]
+    pub(super) fn step<T>(&mut self, now: Now, run: impl FnOnce(&mut Step<'_>) -> Result<T>) -> T {
+        let mut step = Step {
+            db: self.db.as_ref().unwrap(),
+            now,
+            env: &self.env,
+            rules: &self.rules,
+            channels: &mut self.channels,
+            tally: &mut self.tally,
+        };
+        run(&mut step).unwrap()
+    }
+
     /// Turns that are not at their end, as the core counts them.
     #[cfg(test)]
     pub(super) fn pending_turns(&self) -> i64 {
@@ -307,6 +321,7 @@ impl Core {
             Command::Accept(accept) => {
                 step.accept(accept).map(|done| Answer::Accepted(Box::new(done)))
             }
+            Command::FallDue { rows_max } => step.fall_due(rows_max).map(Answer::Fell),
             Command::ClaimTurn { lease } => {
                 step.claim_turn(lease).map(|turn| Answer::ClaimedTurn(turn.map(Box::new)))
             }

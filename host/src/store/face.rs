@@ -2,6 +2,7 @@
 //! transaction step; an engine runs batches of them. That is the seam for a second engine, and
 //! what a conformance suite speaks. No SQL type stands here.
 
+use super::later::Fell;
 use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::{BootId, ChannelName, ClaimToken, DeliveryId, TurnId};
 use crate::lifecycle::message::{
@@ -154,6 +155,8 @@ pub struct Accepted {
     pub stopped: Vec<TurnId>,
     /// Whether the guest's writes were dropped because they passed the quota.
     pub state_dropped: bool,
+    /// A turn was made, or put off, that is due only then: whoever waits for due times looks.
+    pub next_due_ms: Option<i64>,
 }
 
 /// What may be claimed in the same step once a row is recorded.
@@ -261,6 +264,10 @@ pub enum Command {
     /// Channels that the config names; the others are marked as removed, their rows wait.
     ChannelsPresent(Vec<ChannelName>),
     Accept(Accept),
+    /// Turns whose time has come take their place in line, at most so many.
+    FallDue {
+        rows_max: u32,
+    },
     /// The next due turn, channels taken in turn.
     ClaimTurn {
         lease: Lease,
@@ -397,6 +404,8 @@ pub enum Answer {
     },
     /// Rows that a bounded step changed.
     Changed(u64),
+    /// For `FallDue`.
+    Fell(Fell),
 }
 
 /// Why a command was not carried out. Nothing of it was written.

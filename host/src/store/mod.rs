@@ -5,11 +5,13 @@
 
 pub mod face;
 pub mod handle;
+pub mod later;
 pub mod query;
 
 mod accept;
 mod core;
 mod deliveries;
+mod due;
 mod guest_state;
 mod line;
 mod lists;
@@ -28,4 +30,5 @@ mod tests;
 pub use core::{Core, CoreStats};
 pub use face::*;
 pub use handle::{ReadOnly, Store, StoreStats};
+pub use later::*;
 pub use query::*;

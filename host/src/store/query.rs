@@ -182,6 +182,8 @@ pub enum Query {
     },
     /// When any turn is due.
     NextTurn,
+    /// When the next turn that is due later takes its place in line.
+    NextFall,
     Cursor {
         channel: ChannelName,
     },
@@ -207,6 +209,8 @@ pub enum NextDue {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Summary {
     pub turns_queued: u64,
+    /// Out of line until their time comes.
+    pub turns_due_later: u64,
     pub turns_running: u64,
     pub turns_delivering: u64,
     pub deliveries_queued: u64,

@@ -48,6 +48,7 @@ impl Reader<'_> {
             Query::OldDeliveries { now_ms, rows_max } => self.old_deliveries(*now_ms, *rows_max),
             Query::NextDelivery { channel } => self.next_delivery(channel).map(Rows::Due),
             Query::NextTurn => self.next_turn().map(Rows::Due),
+            Query::NextFall => self.next_fall().map(Rows::Due),
             Query::Cursor { channel } => {
                 let sql = "SELECT k.value FROM cursor k JOIN channel c ON c.id = k.channel_id
                            WHERE c.name = ?1";
@@ -203,6 +204,13 @@ impl Reader<'_> {
         Ok(first.map_or(NextDue::Nothing, NextDue::At))
     }
 
+    fn next_fall(&self) -> Result<NextDue> {
+        let sql = "SELECT due_ms FROM turn WHERE seq = 9223372036854775807 AND state = 0
+                   ORDER BY due_ms, id LIMIT 1";
+        let first = self.one(sql, [], |r| r.get(0))?;
+        Ok(first.map_or(NextDue::Nothing, NextDue::At))
+    }
+
     fn channels(&self) -> Result<Vec<ChannelRow>> {
         let rows = self.all(
             "SELECT id, name, present, pause_code, pause_reason, not_before_ms, adapter, version,
@@ -231,7 +239,7 @@ impl Reader<'_> {
         )?;
         let turns = self.counts(
             "SELECT channel_id, count(*), min(accepted_at_ms) FROM turn
-             WHERE state < 3 GROUP BY channel_id",
+             WHERE state < 3 AND seq < 9223372036854775807 GROUP BY channel_id",
         )?;
         let deliveries = self.counts(
             "SELECT channel_id, count(*), min(created_at_ms) FROM delivery
@@ -263,6 +271,9 @@ impl Reader<'_> {
     fn summary(&self) -> Result<Summary> {
         let turns =
             self.counts("SELECT state, count(*), 0 FROM turn WHERE state < 3 GROUP BY state")?;
+        let later = self.counts(
+            "SELECT 0, count(*), 0 FROM turn WHERE seq = 9223372036854775807 AND state = 0",
+        )?;
         let rows =
             self.counts("SELECT state, count(*), 0 FROM delivery WHERE state < 3 GROUP BY state")?;
         let held = self.counts("SELECT 3, count(*), 0 FROM delivery WHERE state = 3")?;
@@ -271,7 +282,8 @@ impl Reader<'_> {
             counts.iter().find(|(code, _, _)| *code == state).map_or(0, |(_, n, _)| *n)
         };
         Ok(Summary {
-            turns_queued: of(&turns, 0),
+            turns_queued: of(&turns, 0).saturating_sub(of(&later, 0)),
+            turns_due_later: of(&later, 0),
             turns_running: of(&turns, 1),
             turns_delivering: of(&turns, 2),
             deliveries_queued: of(&rows, 0),

@@ -87,13 +87,20 @@ impl Step<'_> {
                (SELECT id FROM turn WHERE head = 1 AND due_set_ms > ?1 LIMIT ?2)",
             (now_ms, rows_max),
         )?;
+        // Of those out of line only such as wait for a while, not for a time that was named.
+        let waiting = self.execute(
+            "UPDATE turn SET due_ms = ?1, due_set_ms = ?1 WHERE id IN
+               (SELECT id FROM turn WHERE seq = 9223372036854775807 AND state = 0
+                  AND due_set_ms > ?1 LIMIT ?2)",
+            (now_ms, rows_max),
+        )?;
         let deliveries = self.execute(
             "UPDATE delivery SET next_at_ms = ?1, next_set_ms = ?1 WHERE id IN
                (SELECT id FROM delivery WHERE head = 1 AND claim_token IS NULL
                   AND next_set_ms > ?1 AND next_at_ms != 9223372036854775807 LIMIT ?2)",
             (now_ms, rows_max),
         )?;
-        Ok(Answer::Changed((turns + deliveries) as u64))
+        Ok(Answer::Changed((turns + waiting + deliveries) as u64))
     }
 
     /// Ended turns past retention with all that hangs on them, in one bounded batch. Turns with a
@@ -138,9 +145,7 @@ impl Step<'_> {
             (before_ms, rows_max),
         )? as u64;
         if changed > 0 {
-            // A number whose row is gone must not be given again after a restart.
-            let sql = "UPDATE meta SET value = max(value, ?1) WHERE name = 'number_floor'";
-            self.execute(sql, [self.tally.last_number])?;
+            self.keep_number_floor()?;
         }
         Ok(Answer::Changed(changed))
     }

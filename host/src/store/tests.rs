@@ -1,6 +1,7 @@
 //! The store at work on a real SQLite file: one lifecycle after the other.
 
 mod faults;
+mod later;
 mod lifecycle;
 mod plans;
 mod rig;

@@ -348,7 +348,8 @@ impl Step<'_> {
     pub(super) fn settle_turn_line(&mut self, conversation: i64) -> Result<()> {
         let first = self.one(
             "SELECT id, state, head FROM turn
-             WHERE conversation_id = ?1 AND state < 3 ORDER BY seq LIMIT 1",
+             WHERE conversation_id = ?1 AND state < 3 AND seq < 9223372036854775807
+             ORDER BY seq LIMIT 1",
             [conversation],
             |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, bool>(2)?)),
         )?;

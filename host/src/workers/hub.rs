@@ -29,6 +29,8 @@ pub struct Hub {
     pub channels: Channels,
     pub handler: Arc<dyn Handler>,
     pub desk: Arc<TurnDesk>,
+    /// Wakes the timer.
+    pub(super) timer_hint: Notify,
     pub status: Status,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
@@ -75,6 +77,11 @@ impl Hub {
         self.desk.wake();
     }
 
+    /// Wakes the timer: something is due earlier than it knows.
+    pub fn wake_timer(&self) {
+        self.timer_hint.notify_one();
+    }
+
     /// Wakes the deliverer of a channel.
     pub fn wake_channel(&self, name: &ChannelName) {
         if let Some(channel) = self.channel(name) {
@@ -85,6 +92,7 @@ impl Hub {
     /// Wakes everybody: after a jump of the clock, and where many rows changed.
     pub fn wake_all(&self) {
         self.wake_turns();
+        self.wake_timer();
         for channel in self.channels.values() {
             channel.wake();
         }

@@ -89,6 +89,9 @@ async fn commit(
             hub.wake_turns();
         }
     }
+    if accepted.next_due_ms.is_some() {
+        hub.wake_timer();
+    }
     // A message may have opened a closed conversation, an abort or a receipt freed the line.
     hub.wake_channel(&channel);
     Ok(accepted)

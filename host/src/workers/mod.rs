@@ -34,6 +34,7 @@ pub mod rules;
 pub mod shutdown;
 pub mod status;
 pub mod sweeps;
+mod timer;
 mod turn_output;
 mod turn_run;
 mod turn_try;
@@ -100,6 +101,7 @@ impl Workers {
             .collect();
         let hub = Hub {
             desk: Arc::new(TurnDesk::new(rules.handlers)),
+            timer_hint: tokio::sync::Notify::new(),
             sweeps: sweeps::Pokes::new(env.now()),
             status: Status::default(),
             metrics: metrics::Metrics::default(),
@@ -131,6 +133,7 @@ impl Workers {
     pub fn start(&self) {
         let hub = &self.hub;
         hub.spawn(dispatcher::run(Arc::clone(hub)));
+        hub.spawn(timer::run(Arc::clone(hub)));
         for channel in hub.channels.values() {
             hub.spawn(deliverer::run(Arc::clone(hub), Arc::clone(channel)));
             if channel.facts().offers.poll {

@@ -79,5 +79,7 @@ pub(super) const HANDLER_GONE_MS: u64 = 3_000;
 pub(super) const STOP_JOIN_MS: u64 = 5_000;
 /// Whoever answers faster is not shown typing.
 pub(super) const TYPING_AFTER_MS: u64 = 500;
+/// Turns that take their place in line in one transaction.
+pub(super) const FALL_TOGETHER: u32 = 200;
 /// Claims that one look asks for at once; more would only wait for each other at the writer.
 pub(super) const CLAIMS_TOGETHER: usize = 16;

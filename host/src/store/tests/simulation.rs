@@ -59,6 +59,10 @@ struct World {
     proven: BTreeSet<DeliveryId>,
     accepted: BTreeMap<String, TurnId>,
     aborted: BTreeSet<TurnId>,
+    /// Turns that are due later, with what was asked for.
+    later: BTreeMap<TurnId, Due>,
+    /// The latest time that the wall clock has shown when turns fell due.
+    latest_ms: i64,
     messages: u32,
     moved: bool,
 }
@@ -92,6 +96,8 @@ impl World {
             proven: BTreeSet::new(),
             accepted: BTreeMap::new(),
             aborted: BTreeSet::new(),
+            later: BTreeMap::new(),
+            latest_ms: i64::MIN,
             messages: 0,
             moved: false,
         }
@@ -124,6 +130,9 @@ impl World {
         self.messages += 1;
         let (room, id) = (self.room(), format!("m{}", self.messages));
         let lease = self.chance.random_bool(0.5).then_some(LEASE);
+        if self.chance.random_bool(0.15) {
+            return self.arrive_later(room, &id);
+        }
         let accept = Accept {
             channel: "hook".into(),
             events: vec![InboundEvent::Message(message(room, &id, &id))],
@@ -135,6 +144,17 @@ impl World {
         let AcceptedEvent::Turn { turn, .. } = &accepted.events[0] else { panic!() };
         self.accepted.insert(format!("{room}/{id}"), *turn);
         self.running.extend(accepted.claimed);
+    }
+
+    fn arrive_later(&mut self, room: &str, id: &str) {
+        let wait_ms = [1_000, 60_000, 4_000_000][self.chance.random_range(0..3)];
+        let due = if self.chance.random_bool(0.5) {
+            Due::In(wait_ms)
+        } else {
+            Due::At(self.rig.now.wall_ms.saturating_add_unsigned(wait_ms))
+        };
+        let turn = self.rig.later(room, id, due);
+        self.later.insert(turn, due);
     }
 
     fn redeliver(&mut self) {
@@ -159,6 +179,10 @@ impl World {
     }
 
     fn begin_turn(&mut self, turn: ClaimedTurn) {
+        if let Some(Due::At(at_ms)) = self.later.get(&turn.claim.turn) {
+            let early = self.latest_ms < *at_ms;
+            assert!(!early, "a turn runs before the time that was named for it");
+        }
         assert!(!self.aborted.contains(&turn.claim.turn), "an aborted turn runs");
         self.running.push(turn);
     }
@@ -319,12 +343,18 @@ impl World {
     fn pass_time(&mut self) {
         let seconds = [1, 7, 40, 400, 3_000][self.chance.random_range(0..5)];
         self.rig.pass(Duration::from_secs(seconds));
+        self.fall();
         if self.chance.random_bool(0.1) {
             // The wall clock jumps; the monotonic one does not.
             self.rig.now.wall_ms += [-3_600_000, 3_600_000][self.chance.random_range(0..2)];
             let step = SweepStep::ReleaseFuture { rows_max: 1_000 };
             self.rig.run(Command::Sweep(step));
         }
+    }
+
+    fn fall(&mut self) {
+        self.latest_ms = self.latest_ms.max(self.rig.now.wall_ms);
+        self.rig.fall();
     }
 
     fn sweep(&mut self, after_crash: bool) {
@@ -393,6 +423,7 @@ impl World {
                 }
             }
             self.rig.pass(Duration::from_secs(15));
+            self.fall();
             self.check();
         }
         panic!("rows stay in between: {:?}", self.rig.outbox());

@@ -37,6 +37,11 @@ impl Clock {
         self.lock().bar.may_apply()
     }
 
+    /// As [`Self::may_apply_ages`], asked any number of times.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.lock().bar.is_down()
+    }
+
     fn look(&self, now: Now) -> Option<Jump> {
         let mut inside = self.lock();
         let jump = inside.watch.look(now.wall_ms, now.mono_ms)?;

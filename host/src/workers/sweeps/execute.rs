@@ -57,7 +57,8 @@ fn account(
         | Answer::ClaimedDelivery(_)
         | Answer::Enqueued { .. }
         | Answer::Operated { .. }
-        | Answer::Changed(_) => {
+        | Answer::Changed(_)
+        | Answer::Fell(_) => {
             return report.fail(item, crate::workers::hub::wrong_answer("sweep"));
         }
     };

@@ -88,6 +88,12 @@ pub fn poke(hub: &Hub, sweep: Sweep) {
     hub.sweeps.of(sweep).poke();
 }
 
+/// Looks at the clock, and says whether it may be gone by: not for two sweeps after a jump.
+pub(super) async fn clock_is_trusted(hub: &Hub) -> bool {
+    clock::look(hub, &mut Report::default()).await;
+    hub.sweeps.clock().is_trusted()
+}
+
 /// Drives one sweep until the host stops.
 pub(super) async fn drive(hub: Arc<Hub>, sweep: Sweep) {
     let task = sweep.task(hub.rules.sweep_ms);
