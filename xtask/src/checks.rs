@@ -84,13 +84,22 @@ pub(crate) fn run() -> Result<()> {
     record.note("docs", |_| docs(&guests))?;
     record.note("python for real peers", |_| python())?;
     record.note("host", |_| artifacts::host(Profile::Dev).map(|_| ()))?;
-    record.note("tests of the guests", |record| {
-        record.tests(guests_cargo(&guests).args(["test", "--workspace"]))
-    })?;
-    record.note("tests of the tools", |record| record.tests(cargo().arg("test").args(LIGHT)))?;
-    record.note("tests of the host", |record| record.tests(cargo().arg("test").args(HEAVY)))?;
+    let names = ["tests of the guests", "tests of the tools", "tests of the host"];
+    for (name, mut command) in names.into_iter().zip(test_commands()) {
+        record.note(name, |record| record.tests(&mut command))?;
+    }
     record.print();
     Ok(())
+}
+
+/// All tests: of the guests, of the tools, of the host.
+pub(crate) fn test_commands() -> [Command; 3] {
+    let mut guests = guests_cargo(&repository().join("adapters").join("Cargo.toml"));
+    guests.args(["test", "--workspace"]);
+    let (mut tools, mut host) = (cargo(), cargo());
+    tools.arg("test").args(LIGHT);
+    host.arg("test").args(HEAVY);
+    [guests, tools, host]
 }
 
 /// Formatter and linter come with rustup's default profile, and can be added to others.

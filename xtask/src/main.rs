@@ -11,6 +11,7 @@
 
 mod artifacts;
 mod bench;
+mod cases;
 mod checks;
 mod demo;
 mod dist;
@@ -25,6 +26,8 @@ cargo xtask COMMAND
   demo [--once]            build everything, start a host with a sample agent, post a message to it
                            and show the reply; then serve until Ctrl-C (--once: end after the reply)
   test                     everything that CI checks
+  cases                    the table of cases and their tests, in docs/cases.md
+  cases --check [--built]  whether it is right and whole (--built: names also as cargo lists them)
   guests [NAME...]         build guests into target/guests
   dist                     a release binary and the adapters, in dist/
   bench [--json] [--smoke] the figures of the benchmarks (--smoke: quick, in the dev profile)
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(demo::Until::CtrlC),
         ["demo", "--once"] => demo::run(demo::Until::FirstReply),
         ["test"] => checks::run(),
+        ["cases"] => cases::write(),
+        ["cases", "--check"] => cases::check(cases::Names::OfSources),
+        ["cases", "--check", "--built"] => cases::check(cases::Names::OfBinaries),
         ["guests", names @ ..] => artifacts::guests_by_name(names),
         ["dist"] => dist::run(),
         ["bench", flags @ ..] => match bench::Flags::read(flags) {
