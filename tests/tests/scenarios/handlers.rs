@@ -69,7 +69,8 @@ async fn a_killed_host_takes_its_handlers_and_their_children_with_it() {
 #[tokio::test]
 async fn a_handler_that_thinks_too_long_is_ended_with_its_children_and_tried_again() {
     let change = |config: Config| {
-        config.lifecycle("handler_deadline", "2s").set("lifecycle", "turn_tries", "2")
+        // Three interpreters start within it, also on a machine that is busy.
+        config.lifecycle("handler_deadline", "6s").set("lifecycle", "turn_tries", "2")
     };
     let (sink, site) = agent(AGENT_WITH_A_CHILD, change).await;
     let turn = ends(&site, "hello").await;

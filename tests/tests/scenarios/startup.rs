@@ -165,10 +165,11 @@ async fn what_waits_for_a_channel_that_cannot_be_served_goes_out_when_it_is_mend
 #[tokio::test]
 async fn rows_of_a_removed_channel_are_listed_and_go_out_on_its_return() {
     let (sink, site) = bridge(Config::new()).await;
-    sink.answer_by(|_| lastword_tests::harness::Answer::RetryAfter { status: 429, seconds: 1 });
+    sink.answer_by(|_| lastword_tests::harness::Answer::RetryAfter { status: 429, seconds: 5 });
     let host = site.start().await;
     let turn = host.platform("hook").say("m1", "c", "hello").await;
-    sink.wait_for(1, SOON).await;
+    // Killed any sooner, the answer would not be recorded and the row be unknown.
+    site.row("a row that waits", SOON, |row| row.state == "queued").await;
     host.kill().await;
     sink.answer_by(|_| lastword_tests::harness::Answer::Take);
     site.configure(&Config::new().channel(Channel::webhook("other", &sink.url())));
