@@ -60,6 +60,15 @@ pub(crate) struct JoinedRoom {
     pub(crate) timeline: Timeline,
     #[serde(default)]
     pub(crate) summary: Summary,
+    #[serde(default)]
+    pub(crate) ephemeral: Ephemeral,
+}
+
+/// What stands in no timeline, as receipts.
+#[derive(Deserialize, Default)]
+pub(crate) struct Ephemeral {
+    #[serde(default)]
+    pub(crate) events: Vec<Value>,
 }
 
 #[derive(Deserialize, Default)]

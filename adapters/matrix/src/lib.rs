@@ -8,13 +8,18 @@
 mod api;
 mod backlog;
 mod events;
+mod files;
 mod identity;
 mod invites;
+mod known;
 mod markdown;
 mod members;
 mod outbound;
+mod receipts;
 mod reconcile;
+mod relation;
 mod sync;
+mod wake;
 
 use lastword_sdk::prelude::*;
 
@@ -30,54 +35,80 @@ struct Matrix;
 
 impl Adapter for Matrix {
     fn describe() -> Manifest {
-        Manifest::new("matrix", env!("CARGO_PKG_VERSION"), "Talks in the rooms of a homeserver.")
-            .target(
-                Target::fixed(api::TARGET, "{setting.homeserver}")
-                    .get("/_matrix/client/v3/account/whoami", Effect::Read)
-                    .get("/_matrix/client/v3/sync", Effect::Read)
-                    .get("/_matrix/client/v3/rooms/*/messages", Effect::Read)
-                    .post("/_matrix/client/v3/rooms/*/join", Effect::Prepare)
-                    .post("/_matrix/client/v3/rooms/*/receipt/m.read/*", Effect::Prepare)
-                    .put("/_matrix/client/v3/rooms/*/typing/*", Effect::Prepare)
-                    .put("/_matrix/client/v3/rooms/*/send/m.room.message/*", Effect::Send)
-                    .inject_header("authorization", "Bearer {secret.access-token}"),
-            )
-            .secret(
-                SecretSlot::required(api::ACCESS_TOKEN, "signs in to the homeserver")
-                    .injected()
-                    // Tells one token from another, without seeing either: see `identity`.
-                    .signs(),
-            )
-            .settings(json!({
-                "type": "object",
-                "properties": {
-                    "homeserver": {
-                        "type": "string",
-                        "description": "where the client-server API is, as https://matrix.example",
-                        "pattern": "^https?://",
-                    },
-                    "user_id": {
-                        "type": "string",
-                        "description": "whose access token it is; asked where it is left out",
-                        "pattern": "^@.+:.+$",
-                    },
-                    "join_invites": {
-                        "type": "boolean",
-                        "description": "whether to join a room on invitation",
-                        "default": false,
-                    },
-                    "stop_words": {
-                        "type": "array",
-                        "items": { "type": "string", "minLength": 1 },
-                        "description": "a message that is one of these stops the running work",
-                        "default": ["!stop"],
-                    },
+        let manifest = Manifest::new(
+            "matrix",
+            env!("CARGO_PKG_VERSION"),
+            "Talks in the rooms of a homeserver.",
+        )
+        .target(
+            Target::fixed(api::TARGET, "{setting.homeserver}")
+                .get("/_matrix/client/v3/account/whoami", Effect::Read)
+                .get("/_matrix/client/v3/sync", Effect::Read)
+                .get("/_matrix/client/v3/rooms/*/messages", Effect::Read)
+                .get("/_matrix/client/v3/rooms/*/event/*", Effect::Read)
+                .get("/_matrix/client/v1/media/download/*/*", Effect::Read)
+                .post("/_matrix/media/v3/upload", Effect::Prepare)
+                .post("/_matrix/client/v3/rooms/*/join", Effect::Prepare)
+                .post("/_matrix/client/v3/rooms/*/receipt/m.read/*", Effect::Prepare)
+                .put("/_matrix/client/v3/rooms/*/typing/*", Effect::Prepare)
+                .put("/_matrix/client/v3/rooms/*/send/m.room.message/*", Effect::Send)
+                .inject_header("authorization", "Bearer {secret.access-token}"),
+        )
+        .secret(
+            SecretSlot::required(api::ACCESS_TOKEN, "signs in to the homeserver")
+                .injected()
+                // Tells one token from another, without seeing either: see `identity`.
+                .signs(),
+        )
+        .settings(json!({
+            "type": "object",
+            "properties": {
+                "homeserver": {
+                    "type": "string",
+                    "description": "where the client-server API is, as https://matrix.example",
+                    "pattern": "^https?://",
                 },
-                "required": ["homeserver"],
-                "additionalProperties": false,
-            }))
-            .text_limit(TEXT_BYTES_MAX, TextUnit::Bytes)
-            .idempotent_for_ms(IDEMPOTENT_FOR_MS)
+                "user_id": {
+                    "type": "string",
+                    "description": "whose access token it is; asked where it is left out",
+                    "pattern": "^@.+:.+$",
+                },
+                "join_invites": {
+                    "type": "boolean",
+                    "description": "whether to join a room on invitation",
+                    "default": false,
+                },
+                "stop_words": {
+                    "type": "array",
+                    "items": { "type": "string", "minLength": 1 },
+                    "description": "a message that is one of these stops the running work",
+                    "default": ["!stop", "/stop", "stop"],
+                },
+                "group_wake": {
+                    "type": "string",
+                    "enum": ["mention", "always"],
+                    "description": "what is answered where more than two are in a room: \
+                                    mentions and replies to the bot, or everything; the rest \
+                                    is context",
+                    "default": "mention",
+                },
+                "read_receipts": {
+                    "type": "boolean",
+                    "description": "whether to note that somebody read the newest reply",
+                    "default": false,
+                },
+            },
+            "required": ["homeserver"],
+            "additionalProperties": false,
+        }))
+        .text_limit(TEXT_BYTES_MAX, TextUnit::Bytes)
+        .idempotent_for_ms(IDEMPOTENT_FOR_MS);
+        // One file is one message, and what is said of it goes with it.
+        let caption = manifest.limits.text;
+        Manifest {
+            limits: lastword_sdk::adapter::Limits { files: 1, caption, ..manifest.limits },
+            ..manifest
+        }
     }
 
     fn check() -> Result<(), Vec<Problem>> {
@@ -121,7 +152,13 @@ impl Poll for Matrix {
     }
 }
 
-lastword_sdk::export!(Matrix with poll, progress, reconcile);
+impl Files for Matrix {
+    fn download(_: Place, file: Attachment) -> Result<String, CallError> {
+        files::download(&file)
+    }
+}
+
+lastword_sdk::export!(Matrix with files, poll, progress, reconcile);
 
 #[cfg(test)]
 mod tests;

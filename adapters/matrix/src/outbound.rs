@@ -4,7 +4,7 @@ use lastword_sdk::prelude::*;
 use serde::Deserialize;
 
 use crate::api::{self, Problem};
-use crate::{identity, markdown};
+use crate::{files, identity, markdown};
 
 /// What the content of an event may have, of the 65,536 bytes of the whole.
 const CONTENT_BYTES_MAX: usize = 60_000;
@@ -19,8 +19,16 @@ struct Sent {
 
 pub(crate) fn send(message: &OutboundMessage) -> Result<Receipt, SendError> {
     let room = message.place.conversation.as_str();
+    let content = match message.attachments.as_slice() {
+        [] => content(message),
+        [file] => files::content(message, file)?,
+        [_, ..] => {
+            let sentence = "a message of Matrix carries one file";
+            return Err(SendError::Rejected(Fault::new("files", sentence)));
+        }
+    };
     let path = api::path(["rooms", room, "send", "m.room.message", &message.delivery_id]);
-    let answer = http::put(api::TARGET).path(path).json(&content(message)).send()?;
+    let answer = http::put(api::TARGET).path(path).json(&content).send()?;
     if answer.is_success() {
         let sent: Sent = answer.json()?;
         return Ok(Receipt::new(sent.event_id));
@@ -29,7 +37,7 @@ pub(crate) fn send(message: &OutboundMessage) -> Result<Receipt, SendError> {
 }
 
 /// What an answer says that is no success.
-fn refused(problem: Problem) -> SendError {
+pub(crate) fn refused(problem: Problem) -> SendError {
     match (problem.status, problem.retry_after_ms) {
         _ if problem.is_about_the_account() => SendError::Unauthorized(problem.fault),
         // Limits of a homeserver hold for the account.
@@ -46,7 +54,7 @@ fn refused(problem: Problem) -> SendError {
     }
 }
 
-fn content(message: &OutboundMessage) -> Value {
+pub(crate) fn content(message: &OutboundMessage) -> Value {
     // No client shows control characters, and some servers cannot store them.
     let text: String =
         message.text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();

@@ -7,6 +7,7 @@ use crate::api::{self, Problem, Sync};
 use crate::backlog::{Backlog, Room};
 use crate::events::{KINDS, Reader};
 use crate::members::Members;
+use crate::receipts::{self, Newest};
 use crate::{identity, invites};
 
 /// Events of a room in one sync, and what is asked for where the answer is over the host's limit.
@@ -78,7 +79,9 @@ fn take(sync: Sync, since: String, reader: &Reader, most: usize) -> Result<Batch
         .into_iter()
         .map(|id| Room { id, from: None })
         .collect();
+    let mut newest = Newest::load()?;
     for (room, joined) in sync.rooms.join {
+        events.extend(newest.take(reader.me(), &room, &joined));
         let timeline = joined.timeline;
         if room.len() > api::ID_BYTES_MAX || (timeline.events.is_empty() && !timeline.limited) {
             continue;
@@ -89,6 +92,7 @@ fn take(sync: Sync, since: String, reader: &Reader, most: usize) -> Result<Batch
         }
         events.extend(reader.read(&room, timeline.events));
     }
+    newest.store()?;
     let next = sync.next_batch;
     if behind.is_empty() {
         return Ok(Batch { events, cursor: next, more: false });
@@ -103,7 +107,7 @@ fn fetch(since: Option<&str>, wait_ms: u32) -> Result<Sync, PollError> {
     for limit in LIMITS {
         let mut request = http::get(api::TARGET)
             .path(api::path(["sync"]))
-            .query("filter", filter(since, limit))
+            .query("filter", filter(since, limit)?)
             .query("timeout", wait_ms.to_string())
             .query("set_presence", "offline")
             .timeout_ms(wait_ms.saturating_add(SLACK_MS));
@@ -131,21 +135,21 @@ fn fetch(since: Option<&str>, wait_ms: u32) -> Result<Sync, PollError> {
 }
 
 /// Only what is read is asked for. Members are loaded lazily, since their counts come with that.
-fn filter(since: Option<&str>, limit: u32) -> String {
+fn filter(since: Option<&str>, limit: u32) -> Result<String, CallError> {
     let none = json!({ "types": [] });
     let timeline = match since {
         Some(_) => json!({ "limit": limit, "types": KINDS }),
         None => json!({ "limit": 1, "types": [] }),
     };
-    json!({
+    let filter = json!({
         "presence": none,
         "account_data": none,
         "room": {
             "timeline": timeline,
             "state": { "types": [], "lazy_load_members": true },
-            "ephemeral": none,
+            "ephemeral": { "types": receipts::kinds()? },
             "account_data": none,
         },
-    })
-    .to_string()
+    });
+    Ok(filter.to_string())
 }

@@ -4,36 +4,6 @@ use lastword_sdk::http::Error;
 
 use super::*;
 
-fn said(id: &str, body: &str) -> Value {
-    json!({
-        "type": "m.room.message", "event_id": id, "sender": "@ada:example.org",
-        "origin_server_ts": 5, "content": { "msgtype": "m.text", "body": body },
-    })
-}
-
-fn synced(next: &str, room: &str, timeline: Value) -> fake::Answer {
-    let joined = json!({ room: { "timeline": timeline } });
-    fake::status(200).json(&json!({ "next_batch": next, "rooms": { "join": joined } }))
-}
-
-fn poll(cursor: &str, most: u32) -> Batch {
-    Matrix::next(Some(cursor.to_owned()), 20_000, most).unwrap()
-}
-
-/// What one event makes, alone in a timeline.
-fn read(event: Value) -> Vec<InboundEvent> {
-    let host = host();
-    host.answer(synced("s2", ROOM, json!({ "events": [event] })));
-    poll("s1", 100).events
-}
-
-fn message(events: Vec<InboundEvent>) -> InboundMessage {
-    match <[InboundEvent; 1]>::try_from(events) {
-        Ok([InboundEvent::Message(message) | InboundEvent::Edited(message)]) => message,
-        other => panic!("no message: {other:?}"),
-    }
-}
-
 fn ids(batch: &Batch) -> Vec<&str> {
     let id = |event: &'_ InboundEvent| match event {
         InboundEvent::Message(message) => message.external_id.clone(),
@@ -112,62 +82,6 @@ fn a_message_in_a_thread_carries_its_root_as_context() {
     let message = message(read(event));
     assert_eq!(message.context.as_deref(), Some("$root"));
     assert_eq!(message.reply_to, None);
-}
-
-#[test]
-fn an_edit_has_the_first_messages_id_and_the_new_text() {
-    let mut edit = said("$2", "* new");
-    edit["content"]["m.new_content"] = json!({ "msgtype": "m.text", "body": "new" });
-    edit["content"]["m.relates_to"] = json!({ "rel_type": "m.replace", "event_id": "$1" });
-    let events = read(edit);
-    assert!(matches!(&events[0], InboundEvent::Edited(_)));
-    let message = message(events);
-    assert_eq!((message.external_id.as_str(), message.text.as_str()), ("$1", "new"));
-}
-
-#[test]
-fn a_redaction_takes_a_message_back() {
-    for redaction in [json!({ "redacts": "$1" }), json!({ "content": { "redacts": "$1" } })] {
-        let mut event = said("$2", "");
-        event["type"] = json!("m.room.redaction");
-        for (name, value) in redaction.as_object().unwrap() {
-            event[name] = value.clone();
-        }
-        let [InboundEvent::Deleted(deletion)] = &read(event)[..] else { panic!("no deletion") };
-        assert_eq!(deletion.external_id, "$1");
-    }
-}
-
-#[test]
-fn a_stop_word_is_an_abort_and_a_sentence_with_it_is_not() {
-    assert!(matches!(&read(said("$1", " !STOP\n"))[..], [InboundEvent::Abort(_)]));
-    assert!(matches!(&read(said("$1", "!stop it"))[..], [InboundEvent::Message(_)]));
-    let host = host();
-    host.setting("stop_words", json!(["halt"]));
-    let events = json!({ "events": [said("$1", "halt"), said("$2", "!stop")] });
-    host.answer(synced("s2", ROOM, events));
-    let events = poll("s1", 100).events;
-    assert!(matches!(&events[..], [InboundEvent::Abort(_), InboundEvent::Message(_)]));
-}
-
-#[test]
-fn a_file_is_an_attachment_and_its_caption_the_text() {
-    let mut event = said("$1", "look");
-    event["content"] = json!({
-        "msgtype": "m.image", "body": "look", "filename": "a.png", "url": "mxc://example.org/x",
-        "info": { "mimetype": "image/png", "size": 9 },
-    });
-    let captioned = message(read(event.clone()));
-    assert_eq!(captioned.text, "look");
-    let file = Attachment {
-        name: Some("a.png".to_owned()),
-        media_type: "image/png".to_owned(),
-        size_bytes: Some(9),
-        source: AttachmentSource::Remote("mxc://example.org/x".to_owned()),
-    };
-    assert_eq!(captioned.attachments, [file]);
-    event["content"]["body"] = json!("a.png");
-    assert_eq!(message(read(event)).text, "");
 }
 
 #[test]
