@@ -47,8 +47,10 @@ pub(super) enum Command {
     Channels(ChannelsCommand),
     /// Stop a turn, or the unfinished turns of a conversation.
     Abort(AbortArgs),
-    /// Send a dead or expired delivery again, or run a failed or expired turn again.
+    /// Send dead or expired deliveries again, or run failed or expired turns again.
     Replay(ReplayArgs),
+    /// Forget dead letters, and what is left of removed channels; says what it would do first.
+    Purge(PurgeArgs),
     /// Adapters.
     #[command(subcommand)]
     Adapter(AdapterCommand),
@@ -81,7 +83,7 @@ pub(super) enum OutboxCommand {
     List(ListArgs),
     /// Show one delivery with its attempts.
     Show(ShowArgs),
-    /// Settle a held delivery, of which nobody else can say whether it arrived.
+    /// Settle held deliveries, of which nobody else can say whether they arrived.
     Resolve(ResolveArgs),
 }
 
@@ -110,9 +112,10 @@ pub(super) enum AdapterCommand {
     },
 }
 
-#[derive(Debug, Clone, Args)]
-pub(super) struct ListArgs {
-    /// Only rows in this state; of the outbox also `held`.
+/// What narrows a list or an order down; all that is given holds together.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct FilterArgs {
+    /// Only rows in this state, or in one of several with commas between; of the outbox also `held`.
     #[arg(long)]
     pub(super) state: Option<String>,
     /// Only rows of this channel.
@@ -121,6 +124,24 @@ pub(super) struct ListArgs {
     /// Only rows of this conversation.
     #[arg(long, value_name = "NAME")]
     pub(super) conversation: Option<String>,
+    /// Only rows whose end or wait has this code.
+    #[arg(long)]
+    pub(super) code: Option<String>,
+    /// Only deliveries of this kind: tool, block, final, notice.
+    #[arg(long)]
+    pub(super) kind: Option<String>,
+    /// Only rows made longer ago than this, such as "2h".
+    #[arg(long, value_name = "AGE")]
+    pub(super) older_than: Option<humantime::Duration>,
+    /// Only rows made within this time, such as "30m".
+    #[arg(long, value_name = "AGE")]
+    pub(super) newer_than: Option<humantime::Duration>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
     /// At most this many rows.
     #[arg(
         long,
@@ -129,6 +150,34 @@ pub(super) struct ListArgs {
     )]
     pub(super) limit: u32,
     /// Only rows behind this one.
+    #[arg(long, value_name = "ID")]
+    pub(super) after: Option<String>,
+}
+
+/// Which list an order takes its rows from.
+#[derive(Debug, Clone, Args)]
+#[group(multiple = false)]
+pub(super) struct WhichList {
+    /// Many turns, by filter.
+    #[arg(long)]
+    pub(super) turns: bool,
+    /// Many deliveries, by filter.
+    #[arg(long)]
+    pub(super) outbox: bool,
+}
+
+/// How an order on many rows is bounded.
+#[derive(Debug, Clone, Args)]
+pub(super) struct OrderArgs {
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
+    /// Every row, where no filter is meant.
+    #[arg(long)]
+    pub(super) all: bool,
+    /// At most this many rows, oldest first.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) limit: Option<u64>,
+    /// Only rows behind this one: to go on where an order was cut off.
     #[arg(long, value_name = "ID")]
     pub(super) after: Option<String>,
 }
@@ -144,10 +193,15 @@ pub(super) struct ShowArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ResolveArgs {
-    /// The delivery's id.
-    pub(super) id: String,
+    /// The delivery's id; without one, every held delivery that the filters take.
+    pub(super) id: Option<String>,
     #[command(flatten)]
     pub(super) how: ResolveHow,
+    #[command(flatten)]
+    pub(super) order: OrderArgs,
+    /// Say what would be done, and do nothing.
+    #[arg(long, conflicts_with = "id")]
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -183,8 +237,38 @@ pub(super) struct AbortArgs {
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
     /// The id of a turn or of a delivery.
-    pub(super) id: String,
+    #[arg(
+        required_unless_present_any = ["turns", "outbox"],
+        conflicts_with_all = ["turns", "outbox"]
+    )]
+    pub(super) id: Option<String>,
+    #[command(flatten)]
+    pub(super) list: WhichList,
+    #[command(flatten)]
+    pub(super) order: OrderArgs,
     /// Also what was replayed before.
     #[arg(long)]
     pub(super) force: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long, conflicts_with = "id")]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("list").required(true).args(["turns", "outbox"]))]
+pub(super) struct PurgeArgs {
+    /// Failed and expired turns with all that hangs on them, or those in another --state at rest.
+    #[arg(long)]
+    pub(super) turns: bool,
+    /// Dead and expired deliveries that belong to no turn, and progress.
+    #[arg(long)]
+    pub(super) outbox: bool,
+    #[command(flatten)]
+    pub(super) order: OrderArgs,
+    /// Also what is unfinished or held, of channels that the config names no more.
+    #[arg(long)]
+    pub(super) live: bool,
+    /// Do it. Without this, only say what would be done.
+    #[arg(long)]
+    pub(super) yes: bool,
 }

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::api::{Host, segment};
-use super::args::{AbortArgs, ReplayArgs, ResolveArgs};
+use super::args::{AbortArgs, ResolveHow};
 use super::lists::{delivery_id, open, turn_id, unexpected};
 use super::output::{Exit, Failure, Form, Output};
 use crate::config::{Config, nearest};
@@ -18,7 +18,7 @@ use crate::store::{
 };
 
 /// Who did it, in the rows' records.
-const BY: &str = "cli";
+pub(super) const BY: &str = "cli";
 
 /// One change in both ways of saying it.
 pub(super) struct Change {
@@ -56,34 +56,26 @@ impl Change {
         Ok(Self { command, path: "/v1/abort".to_owned(), body, done: "stopped" })
     }
 
-    pub(super) fn replay(args: &ReplayArgs) -> Result<Self, Failure> {
-        let id = &args.id;
+    pub(super) fn replay(id: &str, force: bool) -> Result<Self, Failure> {
         let of = if id.starts_with('d') {
             ReplayOf::Delivery(delivery_id(id)?)
         } else {
             ReplayOf::Turn(turn_id(id)?)
         };
         Ok(Self {
-            command: Command::Replay { of, force: args.force, by: BY.to_owned() },
+            command: Command::Replay { of, force, by: BY.to_owned() },
             path: format!("/v1/replay/{}", segment(id)),
-            body: json!({"force": args.force, "by": BY}),
+            body: json!({"force": force, "by": BY}),
             done: "replayed as",
         })
     }
 
-    pub(super) fn resolve(args: &ResolveArgs) -> Result<Self, Failure> {
-        let delivery = delivery_id(&args.id)?;
-        let how = &args.how;
-        let (how, word) = if how.delivered {
-            (Resolution::Delivered, "delivered")
-        } else if how.resend {
-            (Resolution::Resend, "resend")
-        } else {
-            (Resolution::Drop, "drop")
-        };
+    pub(super) fn resolve(id: &str, how: &ResolveHow) -> Result<Self, Failure> {
+        let delivery = delivery_id(id)?;
+        let (how, word) = resolution(how);
         Ok(Self {
             command: Command::Resolve { delivery, how, by: BY.to_owned() },
-            path: format!("/v1/outbox/{}/resolve", segment(&args.id)),
+            path: format!("/v1/outbox/{}/resolve", segment(id)),
             body: json!({"how": word, "by": BY}),
             done: "resolved",
         })
@@ -181,6 +173,17 @@ impl Change {
             Operated::Nothing { sentence } => Err(Failure::new(Exit::Nothing, sentence)),
             Operated::Refused { sentence } => Err(Failure::new(Exit::Refused, sentence)),
         }
+    }
+}
+
+/// How a person settles, and the API's word for it.
+pub(super) fn resolution(how: &ResolveHow) -> (Resolution, &'static str) {
+    if how.delivered {
+        (Resolution::Delivered, "delivered")
+    } else if how.resend {
+        (Resolution::Resend, "resend")
+    } else {
+        (Resolution::Drop, "drop")
     }
 }
 

@@ -5,15 +5,18 @@
 
 use serde::Serialize;
 
-use super::args::{ListArgs, ShowArgs};
+use super::args::{FilterArgs, ListArgs, ShowArgs};
 use super::output::{Exit, Failure, Form, Output, time};
 use crate::config::{Config, nearest};
+use crate::env::Env;
 use crate::lifecycle::delivery::DeliveryState;
 use crate::lifecycle::id::{DeliveryId, IdError, TurnId};
+use crate::lifecycle::message::DeliveryKind;
 use crate::lifecycle::turn::TurnState;
 use crate::runtime::store_path;
 use crate::store::{
-    AttemptRow, DeliveryDetail, DeliveryRow, ListFilter, Query, ReadOnly, Rows, TurnDetail, TurnRow,
+    AttemptRow, BulkList, DeliveryDetail, DeliveryRow, ListFilter, Query, ReadOnly, Rows,
+    TurnDetail, TurnRow,
 };
 
 /// Rows that are held at once.
@@ -46,57 +49,98 @@ trait Listed: Serialize + Sized {
 
 /// `turns list`.
 pub(super) fn turns(
+    env: &Env,
     config: &Config,
     args: &ListArgs,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    check_state(args, &TurnState::ALL.map(TurnState::word))?;
+    check(&args.filter, BulkList::Turns)?;
     if let Some(after) = &args.after {
         turn_id(after).map_err(|failure| Failure::wrong(failure.sentence))?;
     }
-    list::<TurnRow>(&open(config)?, args, output)
+    list::<TurnRow>(&open(config)?, env, args, output)
 }
 
 /// `outbox list`.
 pub(super) fn outbox(
+    env: &Env,
     config: &Config,
     args: &ListArgs,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    // Open and held unknowns share a word; `held` is a filter of its own.
-    let mut states = DeliveryState::ALL.map(DeliveryState::word).to_vec();
-    states.dedup();
-    states.push("held");
-    check_state(args, &states)?;
+    check(&args.filter, BulkList::Outbox)?;
     if let Some(after) = &args.after {
         delivery_id(after).map_err(|failure| Failure::wrong(failure.sentence))?;
     }
-    list::<DeliveryRow>(&open(config)?, args, output)
+    list::<DeliveryRow>(&open(config)?, env, args, output)
 }
 
-fn check_state(args: &ListArgs, states: &[&str]) -> Result<(), Failure> {
-    let Some(state) = &args.state else { return Ok(()) };
-    if states.contains(&state.as_str()) {
-        return Ok(());
+/// The words of a filter, against those that the list has.
+pub(super) fn check(filter: &FilterArgs, list: BulkList) -> Result<(), Failure> {
+    let states = match list {
+        BulkList::Turns => TurnState::ALL.map(TurnState::word).to_vec(),
+        BulkList::Outbox => {
+            // Open and held unknowns share a word; `held` is a filter of its own.
+            let mut states = DeliveryState::ALL.map(DeliveryState::word).to_vec();
+            states.dedup();
+            states.push("held");
+            states
+        }
+    };
+    check_words("state", filter.state.as_deref(), &states)?;
+    match list {
+        BulkList::Turns if filter.kind.is_some() => {
+            Err(Failure::wrong("turns have no kind: leave --kind out, or ask the outbox"))
+        }
+        BulkList::Turns => Ok(()),
+        BulkList::Outbox => {
+            let kinds = DeliveryKind::ALL.map(DeliveryKind::word);
+            check_words("kind", filter.kind.as_deref(), &kinds)
+        }
     }
-    let meant = nearest(state, states);
-    let meant = meant.map(|near| format!(" (did you mean \"{near}\"?)")).unwrap_or_default();
-    let right = states.join(", ");
-    Err(Failure::wrong(format!("\"{state}\" is no state{meant}: --state takes one of {right}")))
+}
+
+fn check_words(what: &str, words: Option<&str>, right: &[&str]) -> Result<(), Failure> {
+    for word in words.into_iter().flat_map(|words| words.split(',')).map(str::trim) {
+        if right.contains(&word) {
+            continue;
+        }
+        let meant = nearest(word, right);
+        let meant = meant.map(|near| format!(" (did you mean \"{near}\"?)")).unwrap_or_default();
+        let right = right.join(", ");
+        let sentence = format!("\"{word}\" is no {what}{meant}: --{what} takes of {right}");
+        return Err(Failure::wrong(sentence));
+    }
+    Ok(())
+}
+
+/// The filter as the store takes it; ages are judged as of `now_ms`.
+pub(super) fn store_filter(args: &FilterArgs, now_ms: i64) -> ListFilter {
+    let made = |age: Option<humantime::Duration>| {
+        let age_ms = age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        age_ms.map(|age_ms| now_ms.saturating_sub(age_ms))
+    };
+    ListFilter {
+        state: args.state.clone(),
+        channel: args.channel.clone(),
+        conversation: args.conversation.clone(),
+        code: args.code.clone(),
+        kind: args.kind.clone(),
+        made_before_ms: made(args.older_than),
+        made_since_ms: made(args.newer_than),
+        after: None,
+        limit: 0,
+    }
 }
 
 fn list<T: Listed>(
     store: &ReadOnly,
+    env: &Env,
     args: &ListArgs,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let mut filter = ListFilter {
-        state: args.state.clone(),
-        channel: args.channel.clone(),
-        conversation: args.conversation.clone(),
-        after: args.after.clone(),
-        limit: 0,
-    };
+    let mut filter = store_filter(&args.filter, env.now().wall_ms);
+    filter.after.clone_from(&args.after);
     let mut left = args.limit;
     while left > 0 {
         filter.limit = left.min(PAGE_ROWS);

@@ -11,6 +11,7 @@ mod init;
 mod inspect;
 mod lists;
 mod log;
+mod orders;
 mod output;
 mod status;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::env::Env;
 use crate::runtime::{self, RunOptions};
 use args::{AdapterCommand, ChannelsCommand, Command, Line, OutboxCommand, RunArgs, TurnsCommand};
 use change::Change;
+use orders::Order;
 use output::{Exit, Failure, Form, Output};
 
 /// Runs the command that the words name. The first word is the program's own name.
@@ -68,13 +70,21 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             let config = config()?;
             wait_for(async |env| status::status(&env, &config, output).await)
         }
-        Command::Turns(TurnsCommand::List(args)) => lists::turns(&config()?, &args, output),
-        Command::Turns(TurnsCommand::Show(args)) => lists::turn(&config()?, &args, output),
-        Command::Outbox(OutboxCommand::List(args)) => lists::outbox(&config()?, &args, output),
-        Command::Outbox(OutboxCommand::Show(args)) => lists::delivery(&config()?, &args, output),
-        Command::Outbox(OutboxCommand::Resolve(args)) => {
-            change(&config()?, Change::resolve(&args)?, output)
+        Command::Turns(TurnsCommand::List(args)) => {
+            lists::turns(&Env::system(), &config()?, &args, output)
         }
+        Command::Turns(TurnsCommand::Show(args)) => lists::turn(&config()?, &args, output),
+        Command::Outbox(OutboxCommand::List(args)) => {
+            lists::outbox(&Env::system(), &config()?, &args, output)
+        }
+        Command::Outbox(OutboxCommand::Show(args)) => lists::delivery(&config()?, &args, output),
+        Command::Outbox(OutboxCommand::Resolve(args)) => match &args.id {
+            Some(id) => {
+                orders::no_filter(&args.order)?;
+                change(&config()?, Change::resolve(id, &args.how)?, output)
+            }
+            None => order(&config()?, Order::resolve(&args)?, output),
+        },
         Command::Channels(ChannelsCommand::List) => {
             let config = config()?;
             wait_for(async |env| status::channels(&env, &config, output).await)
@@ -86,7 +96,14 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             change(&config()?, Change::resume(&name), output)
         }
         Command::Abort(args) => change(&config()?, Change::abort(&args)?, output),
-        Command::Replay(args) => change(&config()?, Change::replay(&args)?, output),
+        Command::Replay(args) => match &args.id {
+            Some(id) => {
+                orders::no_filter(&args.order)?;
+                change(&config()?, Change::replay(id, args.force)?, output)
+            }
+            None => order(&config()?, Order::replay(&args)?, output),
+        },
+        Command::Purge(args) => order(&config()?, Order::purge(&args)?, output),
         Command::Adapter(AdapterCommand::Inspect { file }) => inspect::inspect(&file, output),
     }
 }
@@ -97,6 +114,10 @@ fn load(path: &Path) -> Result<Config, Failure> {
 
 fn change(config: &Config, change: Change, output: &mut Output<'_>) -> Result<(), Failure> {
     wait_for(async |env| change.carry_out(&env, config, output).await)
+}
+
+fn order(config: &Config, order: Order, output: &mut Output<'_>) -> Result<(), Failure> {
+    wait_for(async |env| order.carry_out(&env, config, output).await)
 }
 
 /// Runs the work of a command that waits for others.

@@ -88,6 +88,13 @@ fn words_that_make_no_command_end_with_2() {
         &["abort", "--turn", "t", "--all"],
         &["run", "--log-format", "xml"],
         &["guard"],
+        &["replay"],
+        &["replay", "t", "--turns"],
+        &["replay", "--turns", "--outbox"],
+        &["purge"],
+        &["purge", "--turns", "--outbox", "--all"],
+        &["turns", "list", "--older-than", "soon"],
+        &["turns", "list", "--older-than", "3"],
     ] {
         assert_eq!(parse_code(words), Some(2), "{words:?}");
     }
@@ -99,6 +106,9 @@ fn words_that_make_no_command_end_with_2() {
         &["abort", "--channel", "c", "--conversation", "x", "--all"],
         &["outbox", "resolve", "d", "--delivered"],
         &["replay", "t", "--force"],
+        &["replay", "--outbox", "--all", "--dry-run"],
+        &["purge", "--turns", "--channel", "old", "--live", "--yes"],
+        &["outbox", "resolve", "--drop", "--channel", "c", "--older-than", "2h"],
         &["adapter", "inspect", "x.wasm"],
     ] {
         assert_eq!(parse_code(words), None, "{words:?}");
@@ -150,6 +160,34 @@ fn a_wrong_filter_ends_with_2_and_names_the_right_one() {
     assert_eq!(site.run(&["outbox", "list", "--state", "held"]).exit, Exit::Done);
     assert_eq!(site.run(&["turns", "list", "--state", "held"]).exit, Exit::WrongInput);
     assert_eq!(site.run(&["turns", "list", "--after", "x"]).exit, Exit::WrongInput);
+    assert_eq!(site.run(&["turns", "list", "--kind", "final"]).exit, Exit::WrongInput);
+    let end = site.run(&["outbox", "list", "--kind", "fnal"]);
+    assert!(end.exit == Exit::WrongInput && end.sentence.contains("final"), "{}", end.sentence);
+}
+
+#[test]
+fn an_order_on_many_rows_wants_a_filter_and_ends_with_3_where_none_match() {
+    let site = Site::new(CONFIG).with_store();
+    for words in [
+        &["replay", "--turns"][..],
+        &["purge", "--outbox", "--yes"],
+        &["outbox", "resolve", "--drop"],
+        &["replay", "--outbox", "--state", "quued"],
+        &["replay", "--turns", "--all", "--after", "x"],
+        &["replay", "d00000000010000000001", "--state", "dead"],
+        &["outbox", "resolve", "d00000000010000000001", "--drop", "--all"],
+    ] {
+        let end = site.run(words);
+        assert_eq!(end.exit, Exit::WrongInput, "{words:?}: {}", end.sentence);
+    }
+    for words in [
+        &["replay", "--turns", "--all"][..],
+        &["purge", "--outbox", "--channel", "hook", "--yes"],
+        &["outbox", "resolve", "--drop", "--all"],
+    ] {
+        let end = site.run(words);
+        assert_eq!((end.exit, end.stdout.as_str()), (Exit::Nothing, ""), "{}", end.sentence);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! | 401, 429, 500, 503 | failed | 1 |
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,9 +20,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::answer::{Refused, json_answer, wrong_method};
+use super::answer::{Refused, Segment, json_answer, wrong_method};
 use super::limits::WORD_BYTES_MAX;
-use super::{Ingress, auth, lists};
+use super::{Ingress, auth, lists, orders};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::outcome::Fault;
 use crate::store::{AbortScope, ChannelSwitch, Command, Operated, ReplayOf, Resolution};
@@ -46,6 +46,9 @@ pub(super) fn routes(ingress: &Ingress) -> Router<Ingress> {
         .route("/channels/{name}/resume", post(resume))
         .route("/abort", post(abort))
         .route("/replay/{id}", post(replay))
+        .route("/replay", post(orders::replay))
+        .route("/outbox/resolve", post(orders::resolve))
+        .route("/purge", post(orders::purge))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method);
     let behind_token = v1.layer(from_fn_with_state(ingress.clone(), auth::require_token));
@@ -97,11 +100,7 @@ struct ReplayBody {
     by: Option<String>,
 }
 
-async fn replay(
-    State(ingress): State<Ingress>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Answer {
+async fn replay(State(ingress): State<Ingress>, Segment(id): Segment, request: Request) -> Answer {
     let body: ReplayBody = ingress.read_json(request).await?;
     let by = by(body.by)?;
     let of = match id.as_bytes().first() {
@@ -121,24 +120,26 @@ struct ResolveBody {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum How {
+pub(super) enum How {
     Delivered,
     Resend,
     Drop,
 }
 
-async fn resolve(
-    State(ingress): State<Ingress>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Answer {
+impl How {
+    pub(super) fn resolution(self) -> Resolution {
+        match self {
+            Self::Delivered => Resolution::Delivered,
+            Self::Resend => Resolution::Resend,
+            Self::Drop => Resolution::Drop,
+        }
+    }
+}
+
+async fn resolve(State(ingress): State<Ingress>, Segment(id): Segment, request: Request) -> Answer {
     let body: ResolveBody = ingress.read_json(request).await?;
     let (delivery, by) = (delivery_id(&id)?, by(body.by)?);
-    let how = match body.how {
-        How::Delivered => Resolution::Delivered,
-        How::Resend => Resolution::Resend,
-        How::Drop => Resolution::Drop,
-    };
+    let how = body.how.resolution();
     ingress.operate(Command::Resolve { delivery, how, by }, "resolved").await
 }
 
@@ -149,11 +150,7 @@ struct SwitchBody {
     by: Option<String>,
 }
 
-async fn pause(
-    State(ingress): State<Ingress>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Answer {
+async fn pause(State(ingress): State<Ingress>, Segment(name): Segment, request: Request) -> Answer {
     let body: SwitchBody = ingress.read_json(request).await?;
     let by = by(body.by)?;
     let sentence = match body.reason {
@@ -165,7 +162,7 @@ async fn pause(
 
 async fn resume(
     State(ingress): State<Ingress>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     request: Request,
 ) -> Answer {
     let body: SwitchBody = ingress.read_json(request).await?;
@@ -204,7 +201,10 @@ impl Ingress {
     }
 
     /// The body as JSON; no body at all reads as `{}`.
-    async fn read_json<T: DeserializeOwned>(&self, request: Request) -> Result<T, Refused> {
+    pub(super) async fn read_json<T: DeserializeOwned>(
+        &self,
+        request: Request,
+    ) -> Result<T, Refused> {
         let (parts, body) = request.into_parts();
         let held = self.read_body(&parts.headers, body, self.0.limits.body_bytes_max).await?;
         let bytes = if held.bytes.trim_ascii().is_empty() { b"{}" } else { &held.bytes[..] };
@@ -233,6 +233,6 @@ pub(super) fn word(name: &str, text: String) -> Result<String, Refused> {
     Err(Refused::invalid(format!("\"{name}\" must have 1 to {WORD_BYTES_MAX} bytes")))
 }
 
-fn by(given: Option<String>) -> Result<String, Refused> {
+pub(super) fn by(given: Option<String>) -> Result<String, Refused> {
     given.map_or_else(|| Ok(BY_DEFAULT.to_owned()), |by| word("by", by))
 }

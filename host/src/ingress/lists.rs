@@ -6,32 +6,20 @@ use std::collections::VecDeque;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as Asked, State};
+use axum::extract::{Query as Asked, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Ingress;
-use super::answer::{Refused, json_answer, typed_answer};
-use super::api::{delivery_id, turn_id, word};
+use super::answer::{Refused, Segment, json_answer, typed_answer};
+use super::api::{delivery_id, turn_id};
+use super::filter::Filters;
 use super::limits::{LIST_PAGE_ROWS, LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
-use crate::lifecycle::delivery::DeliveryState;
-use crate::lifecycle::turn::TurnState;
-use crate::store::{ListFilter, Query, Rows};
+use crate::store::{BulkList, ListFilter, Query, Rows};
 
 type Answer = Result<Response, Refused>;
-
-/// The filters of a list, as they stand in the query.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct ListQuery {
-    state: Option<String>,
-    channel: Option<String>,
-    conversation: Option<String>,
-    after: Option<String>,
-    limit: Option<u32>,
-}
 
 /// Whether payloads are shown: only where they are asked for.
 #[derive(Deserialize, Default)]
@@ -40,32 +28,22 @@ pub(super) struct ShowQuery {
     payload: bool,
 }
 
-type AskedList = Result<Asked<ListQuery>, QueryRejection>;
+type AskedList = Result<Asked<Filters>, QueryRejection>;
 type AskedShow = Result<Asked<ShowQuery>, QueryRejection>;
 
 pub(super) async fn turns(State(ingress): State<Ingress>, asked: AskedList) -> Answer {
-    let filter = filter(asked, TurnState::ALL.map(TurnState::word).as_slice())?;
-    if let Some(after) = &filter.after {
-        turn_id(after)?;
-    }
+    let filter = filter(&ingress, asked, BulkList::Turns)?;
     ingress.list(filter, Query::Turns).await
 }
 
 pub(super) async fn outbox(State(ingress): State<Ingress>, asked: AskedList) -> Answer {
-    let mut states: Vec<&str> = DeliveryState::ALL.map(DeliveryState::word).to_vec();
-    // Open and held unknowns share a word.
-    states.dedup();
-    states.push("held");
-    let filter = filter(asked, &states)?;
-    if let Some(after) = &filter.after {
-        delivery_id(after)?;
-    }
+    let filter = filter(&ingress, asked, BulkList::Outbox)?;
     ingress.list(filter, Query::Outbox).await
 }
 
 pub(super) async fn turn(
     State(ingress): State<Ingress>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     asked: AskedShow,
 ) -> Answer {
     let (id, payload) = (turn_id(&id)?, shown(asked)?);
@@ -78,7 +56,7 @@ pub(super) async fn turn(
 
 pub(super) async fn delivery(
     State(ingress): State<Ingress>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     asked: AskedShow,
 ) -> Answer {
     let (id, payload) = (delivery_id(&id)?, shown(asked)?);
@@ -102,26 +80,10 @@ pub(super) async fn channels(State(ingress): State<Ingress>) -> Answer {
 
 const NDJSON: &str = "application/x-ndjson";
 
-fn filter(asked: AskedList, states: &[&str]) -> Result<ListFilter, Refused> {
+fn filter(ingress: &Ingress, asked: AskedList, list: BulkList) -> Result<ListFilter, Refused> {
     let Asked(asked) = asked.map_err(|error| Refused::invalid(error.body_text()))?;
-    if let Some(state) = &asked.state
-        && !states.contains(&state.as_str())
-    {
-        let right = states.join(", ");
-        return Err(Refused::invalid(format!("\"state\" must be one of {right}")));
-    }
-    let limit = asked.limit.unwrap_or(LIST_ROWS_DEFAULT);
-    if !(1..=LIST_ROWS_MAX).contains(&limit) {
-        return Err(Refused::invalid(format!("\"limit\" must be from 1 to {LIST_ROWS_MAX}")));
-    }
-    let checked = |name, text: Option<String>| text.map(|text| word(name, text)).transpose();
-    Ok(ListFilter {
-        state: asked.state,
-        channel: checked("channel", asked.channel)?,
-        conversation: checked("conversation", asked.conversation)?,
-        after: asked.after,
-        limit,
-    })
+    let now_ms = ingress.0.env.now().wall_ms;
+    asked.check(list, now_ms, (LIST_ROWS_DEFAULT, LIST_ROWS_MAX))
 }
 
 fn shown(asked: AskedShow) -> Result<bool, Refused> {

@@ -10,7 +10,7 @@ use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::{Call, StateWrites};
 use crate::sandbox::{WebhookReply, WebhookRequest};
-use crate::store::{AcceptedEvent, Command, Operated, Query, Rows, StoreError};
+use crate::store::{AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Query, Rows, StoreError};
 
 /// One channel's `webhook` export.
 #[async_trait]
@@ -39,6 +39,13 @@ pub trait Desk: Send + Sync + 'static {
     /// # Errors
     /// Nothing was written.
     async fn operate(&self, command: Command) -> Result<Operated, StoreError>;
+
+    /// Carries out one page of an order on many rows. Whoever was stopped was told when this
+    /// returns.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    async fn bulk(&self, ask: BulkAsk) -> Result<BulkPage, StoreError>;
 
     /// Reads rows.
     ///

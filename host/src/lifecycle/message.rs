@@ -137,6 +137,9 @@ pub enum DeliveryKind {
 }
 
 impl DeliveryKind {
+    /// All of them, in the order of their codes in rows.
+    pub const ALL: [Self; 4] = [Self::Tool, Self::Block, Self::Final, Self::Notice];
+
     /// Tool and block rows: their fate never decides the turn's.
     #[must_use]
     pub fn is_progress(self) -> bool {

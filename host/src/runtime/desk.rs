@@ -13,7 +13,9 @@ use crate::ingress::{Desk, IngressMetrics, Phase, RefusedChannel, StoreHealth};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::StateWrites;
-use crate::store::{AcceptedEvent, Command, Operated, Query, Rows, Store, StoreError, Summary};
+use crate::store::{
+    AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Query, Rows, Store, StoreError, Summary,
+};
 use crate::workers::{Workers, intake, operate};
 
 /// What ingress speaks to.
@@ -39,6 +41,10 @@ impl Desk for HostDesk {
 
     async fn operate(&self, command: Command) -> Result<Operated, StoreError> {
         operate::operate(self.workers.hub(), command).await
+    }
+
+    async fn bulk(&self, ask: BulkAsk) -> Result<BulkPage, StoreError> {
+        operate::bulk(self.workers.hub(), ask).await
     }
 
     async fn read(&self, query: Query) -> Result<Rows, StoreError> {

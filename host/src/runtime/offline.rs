@@ -5,11 +5,15 @@ use super::lock::HostLock;
 use super::{RunError, rules, store_path};
 use crate::config::Config;
 use crate::env::Env;
-use crate::store::{Answer, Command, Operated, Store, StoreError};
+use crate::lifecycle::id::ChannelName;
+use crate::store::{
+    Answer, BulkAct, BulkAsk, BulkPage, Command, Operated, PurgeReach, Store, StoreError,
+};
 
 /// The store of a config, owned for as long as this lives.
 pub struct Offline {
     store: Store,
+    channels: Vec<ChannelName>,
     _lock: HostLock,
 }
 
@@ -34,7 +38,8 @@ impl Offline {
         let store =
             store.map_err(|_| RunError::System("the thread of the store fell".to_owned()))??;
         store.run(Command::Rules(rules::host_rules(config, env.boot_id()))).await?;
-        Ok(Self { store, _lock: lock })
+        let channels = config.channels.keys().cloned().collect();
+        Ok(Self { store, channels, _lock: lock })
     }
 
     /// Carries out an operator's command: `Abort`, `Resolve`, `Replay` or `SwitchChannel`. No
@@ -48,6 +53,18 @@ impl Offline {
             Answer::Done => Ok(Operated::Done { ids: Vec::new() }),
             _ => Err(StoreError::Corrupt("a command was given another's answer".to_owned())),
         }
+    }
+
+    /// Carries out one page of an order on many rows.
+    ///
+    /// # Errors
+    /// The store's; nothing of the page was changed then.
+    pub async fn bulk(&self, ask: BulkAsk) -> Result<BulkPage, StoreError> {
+        if ask.act == BulkAct::Purge(PurgeReach::RemovedChannels) {
+            // Which channels are gone is said by the config of now, not by that of the last run.
+            self.store.run(Command::ChannelsPresent(self.channels.clone())).await?;
+        }
+        self.store.bulk(ask).await
     }
 
     /// The store, for reading.

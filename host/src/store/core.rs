@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use rusqlite::Connection;
 
+use super::bulk::Trial;
 use super::face::{Answer, ChannelRules, Command, HostRules, StoreError};
 use super::schema;
 use super::step::{Channels, Result, Step, Tally, failed};
@@ -40,6 +41,8 @@ pub struct Core {
     channels: Channels,
     tally: Tally,
     batch: i64,
+    /// Changes of this batch that a dry run took back.
+    undone: u64,
     stats: CoreStats,
     /// Pages in the WAL after the last commit; told by the engine, where checkpoints are ours.
     wal_pages: Option<Arc<AtomicI64>>,
@@ -71,6 +74,7 @@ impl Core {
             channels: Channels::default(),
             tally: Tally::default(),
             batch: 0,
+            undone: 0,
             stats: CoreStats::default(),
             wal_pages: None,
         };
@@ -204,6 +208,7 @@ impl Core {
         let result = match begun {
             Ok(_) => {
                 let before = db.total_changes();
+                self.undone = 0;
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in commands {
                     answers.push(self.guarded(&db, now, command));
@@ -216,7 +221,7 @@ impl Core {
                 if db.is_autocommit() {
                     Err((lost_transaction(&answers), Vec::new()))
                 } else {
-                    let changed = db.total_changes() != before;
+                    let changed = db.total_changes() - before > self.undone;
                     self.commit(&db, changed, answers)
                 }
             }
@@ -232,8 +237,13 @@ impl Core {
             db.prepare_cached(sql).and_then(|mut s| s.execute([])).map(|_| ()).map_err(failed)
         };
         let tally = self.tally;
+        let dry = matches!(&command, Command::Bulk(bulk) if bulk.trial == Trial::DryRun);
+        let before = db.total_changes();
         run("SAVEPOINT command")?;
         let answer = self.execute(db, now, command);
+        if dry {
+            self.undone += db.total_changes() - before;
+        }
         if answer.is_err() {
             self.tally = tally;
             // Where even this fails the transaction is gone, and the commit will say so.
@@ -360,6 +370,7 @@ impl Core {
             Command::SwitchChannel { channel, switch } => step
                 .switch_channel(&channel, &switch)
                 .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
+            Command::Bulk(bulk) => step.bulk(&bulk),
             Command::Sweep(sweep) => step.sweep(sweep),
         }
     }

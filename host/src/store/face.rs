@@ -331,6 +331,8 @@ pub enum Command {
         channel: ChannelName,
         switch: ChannelSwitch,
     },
+    /// One act on many rows, each looked at again.
+    Bulk(Box<super::bulk::Bulk>),
     Sweep(SweepStep),
 }
 
@@ -400,6 +402,11 @@ pub enum Answer {
     /// For `Abort`: also the turns whose handlers and calls are to be ended.
     Operated {
         operated: Operated,
+        stopped: Vec<TurnId>,
+    },
+    /// For `Bulk`: one per row, in order, and the turns whose handlers and calls are to be ended.
+    Bulk {
+        rows: Vec<super::bulk::BulkRow>,
         stopped: Vec<TurnId>,
     },
     /// Rows that a bounded step changed.

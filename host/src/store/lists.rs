@@ -9,6 +9,7 @@ use super::step::{NEVER_MS, Result, delivery_id, delivery_kind, delivery_state, 
 use super::step::{turn_id, turn_state};
 use crate::lifecycle::delivery::DeliveryState;
 use crate::lifecycle::id::{DeliveryId, TurnId};
+use crate::lifecycle::message::DeliveryKind;
 use crate::lifecycle::turn::TurnState;
 
 use super::face::StoreError;
@@ -24,34 +25,57 @@ const DELIVERY: &str = "SELECT d.id, d.nonce, coalesce(d.turn_id, d.about_turn),
     JOIN conversation v ON v.id = d.conversation_id
     LEFT JOIN turn t ON t.id = coalesce(d.turn_id, d.about_turn)";
 
-fn state_numbers<T: Copy>(all: &[T], keep: impl Fn(T) -> bool) -> String {
-    let numbers: Vec<String> = all
-        .iter()
-        .enumerate()
-        .filter(|(_, state)| keep(**state))
-        .map(|(number, _)| number.to_string())
-        .collect();
-    numbers.join(", ")
+/// The codes of those that are kept: their places in `all`.
+fn numbers<T: Copy>(all: &[T], keep: impl Fn(T) -> bool) -> Vec<usize> {
+    let kept = all.iter().enumerate().filter(|(_, item)| keep(**item));
+    kept.map(|(number, _)| number).collect()
+}
+
+/// A condition over words with commas between; nothing where none is asked for.
+fn one_of(
+    column: &str,
+    words: Option<&str>,
+    find: impl Fn(&str) -> Result<Vec<usize>>,
+) -> Result<String> {
+    let Some(words) = words else { return Ok(String::new()) };
+    let mut codes = Vec::new();
+    for word in words.split(',') {
+        codes.extend(find(word.trim())?);
+    }
+    let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+    Ok(format!(" AND {column} IN ({})", codes.join(", ")))
+}
+
+fn params(filter: &ListFilter, after: i64, limit: u32) -> impl rusqlite::Params + '_ {
+    (
+        after,
+        &filter.channel,
+        &filter.conversation,
+        limit,
+        &filter.code,
+        filter.made_before_ms,
+        filter.made_since_ms,
+    )
 }
 
 impl Reader<'_> {
     pub(super) fn turns(&self, filter: &ListFilter) -> Result<Vec<TurnRow>> {
         let after = filter.after.as_deref().map(str::parse::<TurnId>).transpose();
         let (after, limit) = page(after.map_err(|e| wrong(&e))?.map(|id| id.number), filter.limit);
-        let states = match filter.state.as_deref() {
-            None => String::new(),
-            Some(word) => {
-                let state = TurnState::from_word(word).ok_or_else(|| no_such_state(word, TURNS))?;
-                let numbers = state_numbers(&TurnState::ALL, |other| other == state);
-                format!(" AND t.state IN ({numbers})")
-            }
-        };
+        if filter.kind.is_some() {
+            return Err(StoreError::Invalid("turns have no kind; deliveries do".to_owned()));
+        }
+        let states = one_of("t.state", filter.state.as_deref(), |word| {
+            let state = TurnState::from_word(word).ok_or_else(|| no_such_state(word, TURNS))?;
+            Ok(numbers(&TurnState::ALL, |other| other == state))
+        })?;
         let sql = format!(
             "{TURN} WHERE t.id > ?1 AND (?2 IS NULL OR c.name = ?2) AND (?3 IS NULL OR v.name = ?3)
-             {states} ORDER BY t.id LIMIT ?4"
+               AND (?5 IS NULL OR t.code = ?5) AND (?6 IS NULL OR t.accepted_at_ms < ?6)
+               AND (?7 IS NULL OR t.accepted_at_ms >= ?7) {states}
+             ORDER BY t.id LIMIT ?4"
         );
-        let rows =
-            self.all(&sql, (after, &filter.channel, &filter.conversation, limit), read_turn)?;
+        let rows = self.all(&sql, params(filter, after, limit), read_turn)?;
         rows.into_iter().map(finish_turn).collect()
     }
 
@@ -92,25 +116,24 @@ impl Reader<'_> {
     pub(super) fn outbox(&self, filter: &ListFilter) -> Result<Vec<DeliveryRow>> {
         let after = filter.after.as_deref().map(str::parse::<DeliveryId>).transpose();
         let (after, limit) = page(after.map_err(|e| wrong(&e))?.map(|id| id.number), filter.limit);
-        let states = match filter.state.as_deref() {
-            None => String::new(),
-            Some(word) => {
-                let numbers = state_numbers(&DeliveryState::ALL, |state| match word {
-                    "held" => state == DeliveryState::UnknownHeld,
-                    other => state.word() == other,
-                });
-                if numbers.is_empty() {
-                    return Err(no_such_state(word, DELIVERIES));
-                }
-                format!(" AND d.state IN ({numbers})")
-            }
-        };
+        let states = one_of("d.state", filter.state.as_deref(), |word| {
+            let found = numbers(&DeliveryState::ALL, |state| match word {
+                "held" => state == DeliveryState::UnknownHeld,
+                other => state.word() == other,
+            });
+            if found.is_empty() { Err(no_such_state(word, DELIVERIES)) } else { Ok(found) }
+        })?;
+        let kinds = one_of("d.kind", filter.kind.as_deref(), |word| {
+            let found = numbers(&DeliveryKind::ALL, |kind| kind.word() == word);
+            if found.is_empty() { Err(no_such_kind(word)) } else { Ok(found) }
+        })?;
         let sql = format!(
             "{DELIVERY} WHERE d.id > ?1 AND (?2 IS NULL OR c.name = ?2)
-               AND (?3 IS NULL OR v.name = ?3) {states} ORDER BY d.id LIMIT ?4"
+               AND (?3 IS NULL OR v.name = ?3) AND (?5 IS NULL OR d.code = ?5)
+               AND (?6 IS NULL OR d.created_at_ms < ?6) AND (?7 IS NULL OR d.created_at_ms >= ?7)
+               {states} {kinds} ORDER BY d.id LIMIT ?4"
         );
-        let rows =
-            self.all(&sql, (after, &filter.channel, &filter.conversation, limit), read_delivery)?;
+        let rows = self.all(&sql, params(filter, after, limit), read_delivery)?;
         rows.into_iter().map(finish_delivery).collect()
     }
 
@@ -187,6 +210,11 @@ fn no_such_state(word: &str, known: &str) -> StoreError {
     StoreError::Invalid(format!("\"{word}\" is no state; there are {known}"))
 }
 
+fn no_such_kind(word: &str) -> StoreError {
+    let known = DeliveryKind::ALL.map(DeliveryKind::word).join(", ");
+    StoreError::Invalid(format!("\"{word}\" is no kind; there are {known}"))
+}
+
 fn read_turn(r: &Row<'_>) -> rusqlite::Result<(TurnRow, i64)> {
     let row = TurnRow {
         id: turn_id(r.get(0)?, r.get(1)?),
@@ -215,7 +243,7 @@ fn read_delivery(r: &Row<'_>) -> rusqlite::Result<(DeliveryRow, i64, i64, i64)> 
         turn_id: turn.0.zip(turn.1).map(|(number, nonce)| turn_id(number, nonce)),
         channel: r.get(4)?,
         conversation: r.get(5)?,
-        kind: crate::lifecycle::message::DeliveryKind::Final,
+        kind: DeliveryKind::Final,
         part: r.get(7)?,
         parts: r.get(8)?,
         state: String::new(),

@@ -3,6 +3,7 @@
 //! It knows no wasm and no network, and calls nobody inside a transaction. Rows never leave it as
 //! the engine's types: [`face`] has the commands and their answers, [`query`] what may be read.
 
+pub mod bulk;
 pub mod face;
 pub mod handle;
 pub mod later;
@@ -16,6 +17,7 @@ mod guest_state;
 mod line;
 mod lists;
 mod operate;
+mod purge;
 mod read;
 mod record;
 mod schema;
@@ -27,6 +29,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use bulk::*;
 pub use core::{Core, CoreStats};
 pub use face::*;
 pub use handle::{ReadOnly, Store, StoreStats};

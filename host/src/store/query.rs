@@ -11,10 +11,18 @@ use crate::lifecycle::message::DeliveryKind;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListFilter {
-    /// A state's word; for the outbox also `held`.
+    /// A state's word, or several with commas between; for the outbox also `held`.
     pub state: Option<String>,
     pub channel: Option<String>,
     pub conversation: Option<String>,
+    /// The code of the row's end or wait.
+    pub code: Option<String>,
+    /// A kind's word, or several with commas between; of the outbox only.
+    pub kind: Option<String>,
+    /// Rows that were made before this time, in milliseconds since the epoch.
+    pub made_before_ms: Option<i64>,
+    /// Rows that were made at this time or later.
+    pub made_since_ms: Option<i64>,
     /// Rows after this id.
     pub after: Option<String>,
     /// At most 100,000.

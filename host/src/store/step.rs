@@ -188,11 +188,9 @@ pub(super) fn kind_code(kind: DeliveryKind) -> i64 {
 }
 
 pub(super) fn delivery_kind(code: i64) -> Result<DeliveryKind> {
-    const KINDS: [DeliveryKind; 4] =
-        [DeliveryKind::Tool, DeliveryKind::Block, DeliveryKind::Final, DeliveryKind::Notice];
     usize::try_from(code)
         .ok()
-        .and_then(|index| KINDS.get(index).copied())
+        .and_then(|index| DeliveryKind::ALL.get(index).copied())
         .ok_or_else(|| StoreError::Corrupt(format!("{code} is no kind of delivery")))
 }
 

@@ -123,13 +123,7 @@ impl Step<'_> {
         let mut changed = turns.len() as u64;
         for (number, key, state, ended_ms) in turns {
             if let Some(key) = key {
-                let expires_ms = ended_ms.saturating_add(ms(self.rules.dedup_window_ms));
-                self.execute(
-                    "UPDATE dedup SET turn_state = ?3,
-                       expires_at_ms = max(?4, accepted_at_ms + ?5)
-                     WHERE key = ?1 AND turn_id = ?2",
-                    (&key, number, state, expires_ms, ms(self.rules.dedup_window_ms)),
-                )?;
+                self.expire_key(&key, number, state, ended_ms)?;
             }
             self.forget_turn(number)?;
         }
@@ -150,7 +144,29 @@ impl Step<'_> {
         Ok(Answer::Changed(changed))
     }
 
-    fn forget_turn(&mut self, number: i64) -> Result<()> {
+    /// The key of a turn that goes says its end from now on, and is kept by its window alone.
+    pub(super) fn expire_key(
+        &mut self,
+        key: &[u8],
+        turn: i64,
+        state: i64,
+        ended_ms: i64,
+    ) -> Result<()> {
+        let window_ms = ms(self.rules.dedup_window_ms);
+        self.execute(
+            "UPDATE dedup SET turn_state = ?3, expires_at_ms = max(?4, accepted_at_ms + ?5)
+             WHERE key = ?1 AND turn_id = ?2",
+            (key, turn, state, ended_ms.saturating_add(window_ms), window_ms),
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn forget_delivery(&mut self, number: i64) -> Result<()> {
+        self.execute("DELETE FROM attempt WHERE delivery_id = ?1", [number])?;
+        self.execute("DELETE FROM delivery WHERE id = ?1", [number]).map(|_| ())
+    }
+
+    pub(super) fn forget_turn(&mut self, number: i64) -> Result<()> {
         for sql in [
             "DELETE FROM attempt WHERE delivery_id IN (SELECT id FROM delivery WHERE turn_id = ?1)",
             "DELETE FROM delivery WHERE turn_id = ?1",
@@ -172,8 +188,7 @@ impl Step<'_> {
             |r| r.get(0),
         )?;
         for number in &rows {
-            self.execute("DELETE FROM attempt WHERE delivery_id = ?1", [number])?;
-            self.execute("DELETE FROM delivery WHERE id = ?1", [number])?;
+            self.forget_delivery(*number)?;
         }
         Ok(rows.len() as u64)
     }

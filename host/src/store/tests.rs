@@ -1,5 +1,6 @@
 //! The store at work on a real SQLite file: one lifecycle after the other.
 
+mod bulk;
 mod faults;
 mod later;
 mod lifecycle;

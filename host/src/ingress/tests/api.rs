@@ -10,8 +10,8 @@ use crate::ingress::IngressLimits;
 use crate::lifecycle::id::{ChannelName, DeliveryId};
 use crate::lifecycle::outcome::CallEnd;
 use crate::store::{
-    AbortScope, ChannelSwitch, Command, Operated, Query, ReplayOf, Resolution, Rows, StoreError,
-    TurnRow,
+    AbortScope, BulkAct, BulkList, ChannelSwitch, Command, Operated, PurgeReach, Query, ReplayOf,
+    Resolution, Rows, StoreError, Trial, TurnRow,
 };
 
 async fn host() -> Host {
@@ -107,6 +107,23 @@ async fn wrong_input_is_400_with_a_sentence_and_reaches_nobody() {
         ("POST /v1/abort", r#"{"channel":"c","conversation":""}"#.to_owned()),
         ("POST /v1/abort", format!(r#"{{"channel":"c","conversation":"{long}"}}"#)),
         ("POST /v1/abort", r#"{"channel":"c","conversation":"r","evil":1}"#.to_owned()),
+        ("POST /v1/replay", r#"{"list":"turns"}"#.to_owned()),
+        ("POST /v1/replay", r#"{"all":true}"#.to_owned()),
+        ("POST /v1/replay", r#"{"list":"turns","all":true,"yes":true}"#.to_owned()),
+        ("POST /v1/replay", r#"{"list":"turns","kind":"final"}"#.to_owned()),
+        ("POST /v1/replay", r#"{"list":"turns","state":"dead"}"#.to_owned()),
+        ("POST /v1/replay", r#"{"list":"turns","older_than":"2"}"#.to_owned()),
+        ("POST /v1/replay", r#"{"list":"turns","all":true,"limit":201}"#.to_owned()),
+        ("POST /v1/outbox/resolve", r#"{"all":true}"#.to_owned()),
+        ("POST /v1/outbox/resolve", r#"{"how":"drop","all":true,"force":true}"#.to_owned()),
+        ("POST /v1/purge", r#"{"list":"outbox","all":true,"dry_run":true}"#.to_owned()),
+        ("GET /v1/turns?older_than=soon", String::new()),
+        ("GET /v1/turns?kind=final", String::new()),
+        ("GET /v1/outbox?kind=finals", String::new()),
+        ("GET /v1/outbox?state=dead,quued", String::new()),
+        ("GET /v1/turns/%ff", String::new()),
+        ("GET /v1/outbox/%ff%fe", String::new()),
+        ("POST /v1/channels/%ff/pause", String::new()),
         ("POST /v1/replay/nonsense", String::new()),
         ("POST /v1/replay/%ff%00", String::new()),
         (&format!("POST /v1/outbox/{id}/resolve"), r#"{"how":"guess"}"#.to_owned()),
@@ -122,9 +139,45 @@ async fn wrong_input_is_400_with_a_sentence_and_reaches_nobody() {
     ] {
         let answer = host.request(head, &body).await;
         assert_eq!(answer.status, 400, "{head} {body}: {answer:?}");
+        assert_eq!(answer.code(), "invalid", "{head} {body}: JSON, whatever was wrong");
     }
     assert_eq!(host.request("POST /v1/channels/nobody/pause", "").await.status, 404);
     assert!(host.desk.commands.lock().unwrap().is_empty());
+    assert!(host.desk.orders.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn orders_on_many_rows_reach_the_desk_as_pages_with_their_filters() {
+    let host = host().await;
+    let as_of = r#""as_of_ms":10000,"older_than":"4s","newer_than":"9s""#;
+    for (path, body) in [
+        ("/v1/replay", r#"{"list":"outbox","code":"rude","force":true,"as_of_ms":10000}"#.into()),
+        ("/v1/outbox/resolve", format!(r#"{{"how":"drop","channel":"c",{as_of}}}"#)),
+        ("/v1/purge", r#"{"list":"turns","all":true,"as_of_ms":10000}"#.into()),
+        ("/v1/purge", r#"{"list":"turns","live":true,"yes":true,"channel":"c"}"#.into()),
+    ] {
+        let body: String = body;
+        let answer = host.request(&format!("POST {path}"), &body).await;
+        assert_eq!((answer.status, answer.json()["next"].as_str()), (200, Some("x")), "{path}");
+    }
+    let orders = host.desk.orders.lock().unwrap();
+    let acts: Vec<_> = orders.iter().map(|order| (order.act, order.list, order.trial)).collect();
+    assert_eq!(
+        acts,
+        [
+            (BulkAct::Replay { force: true }, BulkList::Outbox, Trial::ForReal),
+            (BulkAct::Resolve(Resolution::Drop), BulkList::Outbox, Trial::ForReal),
+            (BulkAct::Purge(PurgeReach::AtRest), BulkList::Turns, Trial::DryRun),
+            (BulkAct::Purge(PurgeReach::RemovedChannels), BulkList::Turns, Trial::ForReal),
+        ]
+    );
+    let made: Vec<_> = orders
+        .iter()
+        .take(2)
+        .map(|order| (order.filter.made_since_ms, order.filter.made_before_ms))
+        .collect();
+    assert_eq!(made, [(None, Some(10_001)), (Some(1_000), Some(6_000))]);
+    assert_eq!(orders[0].filter.code.as_deref(), Some("rude"));
 }
 
 fn row(number: i64) -> TurnRow {

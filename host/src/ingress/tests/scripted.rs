@@ -17,7 +17,7 @@ use crate::lifecycle::message::{InboundEvent, InboundMessage};
 use crate::lifecycle::outcome::{Call, CallEnd, Ledger, StateWrites};
 use crate::lifecycle::turn::TurnState;
 use crate::sandbox::{WebhookReply, WebhookRequest};
-use crate::store::{AcceptedEvent, Command, Operated, Query, Rows, StoreError};
+use crate::store::{AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Query, Rows, StoreError};
 
 pub(super) const TOKEN: &str = "the right token";
 
@@ -31,6 +31,7 @@ pub(super) struct ScriptedDesk {
     pub(super) accepts: Mutex<Option<Accepts>>,
     pub(super) batches: Mutex<Vec<(ChannelName, Vec<InboundEvent>, StateWrites)>>,
     pub(super) commands: Mutex<Vec<Command>>,
+    pub(super) orders: Mutex<Vec<BulkAsk>>,
     pub(super) operated: Mutex<Option<Operated>>,
     pub(super) rows: Mutex<Option<Reads>>,
     pub(super) waits: Mutex<Duration>,
@@ -79,6 +80,14 @@ impl Desk for ScriptedDesk {
         self.finished.fetch_add(1, Ordering::SeqCst);
         let operated = self.operated.lock().unwrap().clone();
         Ok(operated.unwrap_or(Operated::Done { ids: vec!["x".to_owned()] }))
+    }
+
+    async fn bulk(&self, ask: BulkAsk) -> Result<BulkPage, StoreError> {
+        if let Some(error) = self.fails.lock().unwrap().clone() {
+            return Err(error);
+        }
+        self.orders.lock().unwrap().push(ask);
+        Ok(BulkPage { rows: Vec::new(), next: Some("x".to_owned()), stopped: Vec::new() })
     }
 
     async fn read(&self, query: Query) -> Result<Rows, StoreError> {

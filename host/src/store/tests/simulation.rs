@@ -119,7 +119,8 @@ impl World {
             84..86 => self.crash(),
             86..90 => self.pass_time(),
             90..93 => self.sweep(false),
-            93..95 => self.resolve(),
+            93..94 => self.order_many(),
+            94..95 => self.resolve(),
             95..97 => self.late_word(),
             _ => self.lose_a_worker(),
         }

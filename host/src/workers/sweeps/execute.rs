@@ -57,6 +57,7 @@ fn account(
         | Answer::ClaimedDelivery(_)
         | Answer::Enqueued { .. }
         | Answer::Operated { .. }
+        | Answer::Bulk { .. }
         | Answer::Changed(_)
         | Answer::Fell(_) => {
             return report.fail(item, crate::workers::hub::wrong_answer("sweep"));

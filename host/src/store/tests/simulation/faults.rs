@@ -4,6 +4,30 @@
 use super::*;
 
 impl World {
+    /// A person orders something for many rows at once; what may not be done is refused row by row.
+    pub(super) fn order_many(&mut self) {
+        let rows: Vec<ReplayOf> = match self.chance.random_range(0..3) {
+            0 => self.rig.outbox().into_iter().map(|row| ReplayOf::Delivery(row.id)).collect(),
+            _ => self.accepted.values().map(|turn| ReplayOf::Turn(*turn)).collect(),
+        };
+        let act = match self.chance.random_range(0..3) {
+            0 => BulkAct::Replay { force: self.chance.random_bool(0.2) },
+            1 => BulkAct::Purge(PurgeReach::AtRest),
+            // The channel is in the config: nothing live may go.
+            _ => BulkAct::Purge(PurgeReach::RemovedChannels),
+        };
+        let trial = if self.chance.random_bool(0.2) { Trial::DryRun } else { Trial::ForReal };
+        let rows = rows.into_iter().take(self.chance.random_range(1..8)).collect();
+        let bulk = Bulk { act, rows, trial, by: "sim".to_owned() };
+        match self.rig.run(Command::Bulk(Box::new(bulk))) {
+            Answer::Bulk { rows, stopped } => {
+                assert!(rows.iter().all(|row| row.result != BulkResult::Failed), "{rows:?}");
+                assert!(stopped.is_empty(), "an order ended a live turn: {stopped:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(super) fn stop(&mut self) {
         let room = self.room();
         let stopped = if self.chance.random_bool(0.5) {
