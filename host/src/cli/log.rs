@@ -24,7 +24,9 @@ pub(super) fn init(format: LogFormat) -> Result<(), Failure> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal())
+        // A log on the same full disk: told to standard error, the fault would end the thread.
+        .log_internal_errors(false);
     let started = match format {
         LogFormat::Human => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -57,6 +57,7 @@ impl Desk for HostDesk {
         let stats = self.store.stats();
         let store = json!({
             "writable": stats.writable,
+            "reason": self.store.trouble(),
             "wal_bytes": stats.wal_bytes,
             "checkpoints": stats.checkpoints,
             "checkpoints_stuck": stats.checkpoints_stuck,
@@ -69,6 +70,7 @@ impl Desk for HostDesk {
         if self.store.stats().writable {
             return StoreHealth::Writable;
         }
+        // Whoever probes may be a stranger: paths stay in the log and in `status`.
         let sentence = "the last commit failed; the host's log says why, and it is tried again";
         StoreHealth::NotWritable(sentence.to_owned())
     }

@@ -76,6 +76,9 @@ impl RunOptions {
 /// The system's.
 fn stop_signals() -> std::io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
+    // A limit of file sizes is a full disk, which the host outlives: the write fails instead.
+    let too_large = rustix::process::Signal::XFSZ.as_raw();
+    let too_large = signal(SignalKind::from_raw(too_large))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -83,6 +86,7 @@ fn stop_signals() -> std::io::Result<impl Future<Output = ()> + Send> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        drop(too_large);
     })
 }
 

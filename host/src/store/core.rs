@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use rusqlite::Connection;
 
 use super::bulk::Trial;
-use super::face::{Answer, ChannelRules, Command, HostRules, StoreError};
+use super::face::{Answer, ChannelRules, Command, HostRules, Probe, StoreError};
+use super::files::Files;
 use super::schema;
 use super::step::{Channels, Result, Step, Tally, failed};
 use crate::env::{Env, Now};
@@ -44,6 +45,8 @@ pub struct Core {
     /// Changes of this batch that a dry run took back.
     undone: u64,
     stats: CoreStats,
+    /// Which files were opened; none before the first opening.
+    files: Option<Files>,
     /// Pages in the WAL after the last commit; told by the engine, where checkpoints are ours.
     wal_pages: Option<Arc<AtomicI64>>,
 }
@@ -76,6 +79,7 @@ impl Core {
             batch: 0,
             undone: 0,
             stats: CoreStats::default(),
+            files: None,
             wal_pages: None,
         };
         core.reopen()?;
@@ -162,6 +166,9 @@ impl Core {
 
     fn reopen(&mut self) -> Result<()> {
         self.db = None;
+        if let Some(files) = &self.files {
+            files.check_db()?;
+        }
         let db = schema::open_writer(&self.path)?;
         let numbers =
             |sql: &str| -> Result<i64> { db.query_row(sql, [], |row| row.get(0)).map_err(failed) };
@@ -173,6 +180,7 @@ impl Core {
         let pending_turns = numbers("SELECT count(*) FROM turn WHERE state < 3")?;
         self.tally = Tally { last_number, pending_turns };
         self.batch = numbers("SELECT value FROM meta WHERE name = 'batch'")?;
+        self.files = Some(Files::opened(&self.path)?);
         self.db = Some(db);
         self.watch_wal()
     }
@@ -184,6 +192,9 @@ impl Core {
         if self.db.is_none()
             && let Err(error) = self.reopen()
         {
+            return vec![Err(error); count];
+        }
+        if let Some(Err(error)) = self.files.as_mut().map(Files::check) {
             return vec![Err(error); count];
         }
         let tally = self.tally;
@@ -372,6 +383,7 @@ impl Core {
                 .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
             Command::Bulk(bulk) => step.bulk(&bulk),
             Command::Sweep(sweep) => step.sweep(sweep),
+            Command::Probe(probe) => step.probe(probe),
         }
     }
 }
@@ -389,6 +401,17 @@ fn reopening() -> StoreError {
 }
 
 impl Step<'_> {
+    /// Each batch looks at the files; whether they take a write is found out by one.
+    fn probe(&mut self, probe: Probe) -> Result<Answer> {
+        match probe {
+            Probe::Look => {}
+            Probe::Write => {
+                self.execute("UPDATE meta SET value = value WHERE name = 'batch'", [])?;
+            }
+        }
+        Ok(Answer::Done)
+    }
+
     fn set_channel(&mut self, rules: ChannelRules) -> Result<Answer> {
         let same = self.one(
             "SELECT id FROM channel WHERE name = ?1 AND present = 1 AND adapter IS ?2

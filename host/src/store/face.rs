@@ -256,6 +256,15 @@ pub enum SweepStep {
     Prune { rows_max: u32 },
 }
 
+/// What a look at the store itself does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether its files are still those that were opened; writes nothing.
+    Look,
+    /// Whether they take a write: one sync.
+    Write,
+}
+
 /// Everything that changes the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
@@ -334,6 +343,8 @@ pub enum Command {
     /// One act on many rows, each looked at again.
     Bulk(Box<super::bulk::Bulk>),
     Sweep(SweepStep),
+    /// Whether the store can be written.
+    Probe(Probe),
 }
 
 /// What a guarded command on a claimed row came to.

@@ -5,7 +5,7 @@
 //! without threads, for a simulation that owns the order of everything.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -63,6 +63,28 @@ pub(super) struct WriterState {
     pub(super) checkpoint_moved: AtomicBool,
     /// 1 while the last batch could not be committed.
     pub(super) broken: AtomicU64,
+    /// When a batch was last refused, on the monotonic clock; 0 where none ever was.
+    pub(super) broken_at_ms: AtomicI64,
+    /// Why it was.
+    pub(super) trouble: Mutex<Option<String>>,
+}
+
+impl WriterState {
+    /// Keeps what became of a batch. One that found nothing to write proves nothing: on a full disk
+    /// it succeeds.
+    pub(super) fn note(&self, now_ms: i64, wrote: bool, results: &[Result<Answer>]) {
+        let trouble = results.iter().find_map(|result| match result {
+            Err(StoreError::NotWritable(why)) => Some(why.clone()),
+            Ok(_) | Err(_) => None,
+        });
+        if trouble.is_some() {
+            self.broken.store(1, Ordering::Relaxed);
+            self.broken_at_ms.store(now_ms.max(1), Ordering::Relaxed);
+            *lock(&self.trouble) = trouble;
+        } else if wrote && self.broken.swap(0, Ordering::Relaxed) == 1 {
+            *lock(&self.trouble) = None;
+        }
+    }
 }
 
 /// Counters of the store, for metrics, status and tests.
@@ -157,11 +179,16 @@ impl Store {
     fn apply_inline(&self, core: &Mutex<Core>, command: Command) -> Result<Answer> {
         let left = &self.0.refusals;
         let refuse = |left: u64| left.checked_sub(1);
-        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuse).is_ok() {
-            return Err(StoreError::NotWritable("the simulated disk is full".to_owned()));
-        }
         let now = self.0.env.now();
-        let mut answers = lock(core).apply(now, vec![command]);
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuse).is_ok() {
+            let full = Err(StoreError::NotWritable("the simulated disk is full".to_owned()));
+            self.0.writer.note(now.mono_ms, false, std::slice::from_ref(&full));
+            return full;
+        }
+        let mut core = lock(core);
+        let before = core.stats().commits;
+        let mut answers = core.apply(now, vec![command]);
+        self.0.writer.note(now.mono_ms, core.stats().commits != before, &answers);
         answers.pop().unwrap_or_else(|| Err(gone()))
     }
 
@@ -221,12 +248,28 @@ impl Store {
         rows
     }
 
+    /// Why the last batch could not be committed; none where it was.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.0.writer.trouble).clone()
+    }
+
+    /// Milliseconds since a batch was last refused, by the monotonic clock; none where none was.
+    #[must_use]
+    pub fn since_trouble_ms(&self) -> Option<u64> {
+        match self.0.writer.broken_at_ms.load(Ordering::Relaxed) {
+            0 => None,
+            at_ms => Some(self.0.env.now().mono_ms.saturating_sub(at_ms).max(0).unsigned_abs()),
+        }
+    }
+
     /// Counters so far.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
         match &self.0.engine {
             Engine::Inline(core) => {
-                StoreStats { core: lock(core).stats(), writable: true, ..StoreStats::default() }
+                let writable = self.0.writer.broken.load(Ordering::Relaxed) == 0;
+                StoreStats { core: lock(core).stats(), writable, ..StoreStats::default() }
             }
             Engine::Threaded(_) => {
                 let state = &self.0.writer;

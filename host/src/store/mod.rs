@@ -13,6 +13,7 @@ mod accept;
 mod core;
 mod deliveries;
 mod due;
+mod files;
 mod guest_state;
 mod line;
 mod lists;

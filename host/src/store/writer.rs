@@ -82,11 +82,11 @@ impl Writer {
 
     fn publish(&self, results: &[Result<Answer>]) {
         let stats = self.core.stats();
+        let wrote = self.state.commits.load(Ordering::Relaxed) != stats.commits;
         self.state.commits.store(stats.commits, Ordering::Relaxed);
         self.state.commands.store(stats.commands, Ordering::Relaxed);
         self.state.reopened.store(stats.reopened, Ordering::Relaxed);
-        let broken = results.iter().any(|r| matches!(r, Err(StoreError::NotWritable(_))));
-        self.state.broken.store(u64::from(broken), Ordering::Relaxed);
+        self.state.note(self.env.now().mono_ms, wrote, results);
     }
 
     /// Calls the checkpointer when the WAL has grown. What it moved while commits went on is not

@@ -117,11 +117,20 @@ impl Hub {
             };
             self.metrics.store_retries.up();
             tracing::warn!(wait_ms, "{error}");
+            self.store_refused(&error);
             tokio::select! { biased;
                 () = self.shutdown.reached(Phase::Ending) => return Err(error),
+                () = self.sweeps.store().back() => {}
                 () = self.sleep_ms(wait_ms) => {}
             }
             wait_ms = wait_ms.saturating_mul(2).min(STORE_RETRY_MS.1);
+        }
+    }
+
+    /// A command was refused: the operator hears of it now, not at the next look.
+    pub(super) fn store_refused(&self, error: &StoreError) {
+        if matches!(error, StoreError::NotWritable(_)) && !self.sweeps.store().is_known() {
+            super::sweeps::poke(self, super::sweeps::Sweep::Store);
         }
     }
 

@@ -65,6 +65,7 @@ async fn commit(
         Err(error) => {
             hub.metrics.accepts_failed.up();
             tracing::warn!(%channel, "a batch is not accepted: {error}");
+            hub.store_refused(&error);
             return Err(error);
         }
     };

@@ -97,6 +97,8 @@ counters! {
     state_writes_dropped,
     /// Commands that the store could not take and that were tried again.
     store_retries,
+    /// Times that the store could not be written, until it could be again.
+    store_troubles,
     /// Polls that brought something or nothing.
     polls,
     /// Polls that failed.

@@ -9,7 +9,7 @@
 //!   ^  ^                                  ^  ^                                 |    ^
 //!   |  `- pollers        dispatcher ------'  `-------- record (and claim) -----'    |
 //!   `- ingress                                                       deliverer -----'
-//!                        sweeps: claims, ages, due, prune, clock
+//!                        sweeps: claims, ages, due, prune, clock, store
 //! ```
 //!
 //! Each worker is a `run_once` and a loop that only waits.

@@ -5,6 +5,7 @@
 
 mod abort;
 mod commands;
+mod disk;
 mod handlers;
 mod intake;
 mod outcomes;

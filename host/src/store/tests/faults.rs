@@ -146,3 +146,49 @@ fn one_command_that_fails_harms_no_other_of_its_batch() {
     let error = answers[1].as_ref().unwrap_err().to_string();
     assert!(error.contains("nowhere"), "{error}");
 }
+
+#[test]
+fn files_that_are_taken_away_or_replaced_refuse_every_command_and_no_new_store_is_made() {
+    for name in ["lastword.db", "lastword.db-wal"] {
+        let mut rig = Rig::new();
+        rig.accept(message("room", "m0", "hi"));
+        let (path, away) = (rig.dir.path().join(name), rig.dir.path().join("away"));
+        std::fs::rename(&path, &away).unwrap();
+        for _ in 0..2 {
+            let error = rig.try_run(accept("m1")).unwrap_err();
+            assert!(matches!(&error, StoreError::NotWritable(why) if why.contains(name)));
+            assert!(!path.exists());
+        }
+        std::fs::copy(&away, &path).unwrap();
+        let error = rig.try_run(Command::Probe(Probe::Look)).unwrap_err().to_string();
+        assert!(error.contains("was replaced"), "{error}");
+        std::fs::rename(&away, &path).unwrap();
+        assert!(rig.try_run(accept("m1")).is_ok(), "{name} was put back");
+    }
+}
+
+#[test]
+fn a_failed_commit_without_a_file_to_read_again_makes_no_new_store() {
+    let mut rig = Rig::new();
+    rig.accept(message("room", "m0", "hi"));
+    let path = rig.dir.path().join("lastword.db");
+    let gone = path.clone();
+    let hook = move || std::fs::remove_file(&gone).is_ok();
+    rig.core.connection_to_break().commit_hook(Some(hook)).unwrap();
+    assert!(rig.try_run(accept("m1")).is_err());
+    assert!(rig.try_run(accept("m1")).is_err());
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_probe_writes_where_it_is_told_to_and_only_there() {
+    let mut rig = Rig::new();
+    let before = rig.core.stats().commits;
+    rig.run(Command::Probe(Probe::Look));
+    assert_eq!(rig.core.stats().commits, before);
+    rig.run(Command::Probe(Probe::Write));
+    assert_eq!(rig.core.stats().commits, before + 1);
+    rig.core.connection_to_break().pragma_update(None, "query_only", true).unwrap();
+    let refused = rig.try_run(Command::Probe(Probe::Write));
+    assert!(matches!(refused, Err(StoreError::NotWritable(_))), "a read-only file");
+}

@@ -8,6 +8,7 @@ use crate::store::{
     ClaimedDeliveryRow, ClaimedTurnRow, Claims, Query, Rows, StoreError, SweepStep,
 };
 use crate::workers::hub::{Hub, wrong_answer};
+use crate::workers::rules::STORE_RETRY_MS;
 
 /// Claims of each kind that are looked at together.
 const PAGE_ROWS: u32 = 500;
@@ -32,7 +33,7 @@ pub(super) async fn run(hub: &Hub) -> Report {
         after_turn = last_turn.unwrap_or(after_turn);
         after_delivery = last_delivery.unwrap_or(after_delivery);
         report.seen += (page.turns.len() + page.deliveries.len()) as u64;
-        let plan = plan(&page, hub.mono_ms(), &mut report);
+        let plan = plan(&page, hub.mono_ms(), just_back(hub), &mut report);
         execute(hub, plan, &mut report).await;
     }
     if report.changed() > 0 {
@@ -49,12 +50,20 @@ async fn page(hub: &Hub, after_turn: i64, after_delivery: i64) -> Result<Claims,
     }
 }
 
-fn plan(page: &Claims, now_mono_ms: i64, report: &mut Report) -> Vec<Planned> {
-    let turns = page.turns.iter().map(|row| of_turn(row, now_mono_ms));
-    let deliveries = page.deliveries.iter().map(|row| of_delivery(row, now_mono_ms));
+/// Whether the store was closed to writes a moment ago. Nobody could renew a claim then, and those
+/// who hold one keep what it came to: they write it down first.
+fn just_back(hub: &Hub) -> bool {
+    hub.store.since_trouble_ms().is_some_and(|ms| ms <= 2 * STORE_RETRY_MS.1)
+}
+
+fn plan(page: &Claims, now_mono_ms: i64, just_back: bool, report: &mut Report) -> Vec<Planned> {
+    let turns = page.turns.iter().map(|row| (row.same_boot, of_turn(row, now_mono_ms)));
+    let of_rows = |row: &ClaimedDeliveryRow| (row.same_boot, of_delivery(row, now_mono_ms));
+    let deliveries = page.deliveries.iter().map(of_rows);
     let mut planned = Vec::new();
-    for step in turns.chain(deliveries) {
+    for (same_boot, step) in turns.chain(deliveries) {
         match step {
+            Some(_) if same_boot && just_back => report.leave("store_was_not_writable", 1),
             Some(step) => planned.push(step),
             None => report.leave("claim_holds", 1),
         }

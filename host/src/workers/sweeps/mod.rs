@@ -9,6 +9,7 @@ mod due;
 mod execute;
 mod prune;
 pub mod report;
+mod store;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use super::hub::Hub;
 use super::status::Why;
 use crate::env::Now;
 use clock::Clock;
+pub(super) use store::StoreWatch;
 
 /// Retention is not urgent.
 const PRUNE_PERIODS: u64 = 20;
@@ -31,11 +33,13 @@ pub enum Sweep {
     Due,
     Prune,
     Clock,
+    Store,
 }
 
 impl Sweep {
     /// All of them, in the order in which one pass of all runs.
-    pub const ALL: [Self; 5] = [Self::Clock, Self::Claims, Self::Ages, Self::Due, Self::Prune];
+    pub const ALL: [Self; 6] =
+        [Self::Clock, Self::Store, Self::Claims, Self::Ages, Self::Due, Self::Prune];
 
     fn task(self, sweep_ms: u64) -> Task {
         let (name, description, period_ms) = match self {
@@ -47,6 +51,10 @@ impl Sweep {
                 ("prune", "Removes what is past its retention.", period_ms)
             }
             Self::Clock => ("clock", "Watches the clock for jumps.", (sweep_ms / 3).max(1)),
+            Self::Store => {
+                let description = "Watches whether the store can be written.";
+                ("store", description, (sweep_ms / 3).max(1))
+            }
         };
         Task { name, description, period_ms }
     }
@@ -58,6 +66,7 @@ impl Sweep {
             Self::Due => due::run(&hub).await,
             Self::Prune => prune::run(&hub).await,
             Self::Clock => clock::run(&hub).await,
+            Self::Store => store::run(&hub).await,
         }
     }
 }
@@ -67,15 +76,21 @@ impl Sweep {
 pub(super) struct Pokes {
     pokes: [Poke; Sweep::ALL.len()],
     clock: Clock,
+    store: StoreWatch,
 }
 
 impl Pokes {
     pub(super) fn new(now: Now) -> Self {
-        Self { pokes: Default::default(), clock: Clock::new(now) }
+        Self { pokes: Default::default(), clock: Clock::new(now), store: StoreWatch::default() }
     }
 
     fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What is remembered of the store.
+    pub(super) fn store(&self) -> &StoreWatch {
+        &self.store
     }
 
     fn of(&self, sweep: Sweep) -> &Poke {

@@ -7,5 +7,6 @@ mod path;
 mod polling;
 mod script;
 mod stops;
+mod store;
 mod sweeping;
 mod tries;

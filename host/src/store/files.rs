@@ -1,0 +1,95 @@
+//! Whether the files of an open store are still those that were opened. An engine that holds them
+//! open writes on into files that were removed or replaced under it, and every commit succeeds: what
+//! is accepted then is gone at the next start. So each batch looks before it begins.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::face::StoreError;
+use super::step::Result;
+
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// The files of one opening.
+#[derive(Debug)]
+pub(super) struct Files {
+    db: PathBuf,
+    wal: PathBuf,
+    db_is: Identity,
+    /// The engine makes the log with the first write of a connection.
+    wal_is: Option<Identity>,
+}
+
+impl Files {
+    /// The files of a store that was just opened.
+    pub(super) fn opened(db: &Path) -> Result<Self> {
+        let wal = wal_of(db);
+        let Some(db_is) = identity(db)? else { return Err(removed(db)) };
+        let wal_is = identity(&wal)?;
+        Ok(Self { db: db.to_owned(), wal, db_is, wal_is })
+    }
+
+    /// Looks whether they are still there.
+    ///
+    /// # Errors
+    /// A sentence that says which one is gone, or is another. It may be put back: then it goes on.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.check_db()?;
+        match (self.wal_is, identity(&self.wal)?) {
+            (None, found) => self.wal_is = found,
+            (Some(_), None) => return Err(removed(&self.wal)),
+            (Some(was), Some(is)) if was != is => return Err(replaced(&self.wal)),
+            (Some(_), Some(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// Before the store is opened again: never another file, and never a new one.
+    pub(super) fn check_db(&self) -> Result<()> {
+        match identity(&self.db)? {
+            None => Err(removed(&self.db)),
+            Some(is) if is != self.db_is => Err(replaced(&self.db)),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// The write-ahead log beside a store.
+pub(super) fn wal_of(db: &Path) -> PathBuf {
+    let mut name: OsString = db.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+fn identity(path: &Path) -> Result<Option<Identity>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(Identity { device: found.dev(), inode: found.ino() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::NotWritable(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn removed(path: &Path) -> StoreError {
+    let (path, pid) = (path.display(), std::process::id());
+    StoreError::NotWritable(format!(
+        "{path} was removed while the host runs; put it back before the host ends, which still \
+         holds it open (on Linux under /proc/{pid}/fd)"
+    ))
+}
+
+fn replaced(path: &Path) -> StoreError {
+    let (path, pid) = (path.display(), std::process::id());
+    StoreError::NotWritable(format!(
+        "{path} was replaced by another file while the host runs; put the first one back, which the \
+         host still holds open (on Linux under /proc/{pid}/fd), or stop the host to go on with this \
+         one"
+    ))
+}
