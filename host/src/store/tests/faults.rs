@@ -23,6 +23,7 @@ fn cursor(rig: &Rig) -> Option<String> {
     }
 }
 
+// Case: J7
 #[test]
 fn a_store_of_a_newer_schema_is_refused_without_a_write() {
     let rig = Rig::new();
@@ -70,6 +71,7 @@ fn opening_a_current_store_writes_nothing() {
     drop(dir);
 }
 
+// Case: A11, J8
 #[test]
 fn a_full_disk_refuses_intake_upward_and_nothing_is_half_written() {
     let mut rig = Rig::new();
@@ -99,6 +101,7 @@ fn a_full_disk_refuses_intake_upward_and_nothing_is_half_written() {
     assert!(rig.try_run(accept(&format!("m{number}"))).is_ok(), "it resumes by itself");
 }
 
+// Case: A11
 #[test]
 fn a_failed_commit_is_told_to_all_and_the_store_goes_on_from_what_the_disk_holds() {
     let mut rig = Rig::new();
