@@ -2,10 +2,14 @@
 //!
 //! It starts nothing: `crate::handler` does, from what is read here.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use url::Url;
 
 use super::error::{Faults, shown};
 use super::section::{Hint, Section};
+use crate::lifecycle::lease::LEASE_MS_MIN;
 
 /// What answers turns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,29 @@ pub enum HandlerKind {
         /// Where to.
         url: Url,
     },
+    /// Workers fetch turns.
+    Pull(PullConfig),
+}
+
+/// What workers that fetch turns obey.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullConfig {
+    /// `lease`: how long a worker keeps a turn without a word, where it names no length itself.
+    pub lease: Duration,
+    /// `lease_max`: the longest that a worker may ask for.
+    pub lease_max: Duration,
+    /// `waiting_max`: workers that wait for a turn at once.
+    pub waiting_max: u32,
+}
+
+impl Default for PullConfig {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            lease_max: Duration::from_secs(600),
+            waiting_max: 256,
+        }
+    }
 }
 
 /// All of `[handler]`.
@@ -38,12 +65,17 @@ enum Kind {
     Echo,
     Exec,
     Http,
+    Pull,
 }
 
 const CONCURRENCY_DEFAULT: u32 = 16;
 /// Each may be a process.
 const CONCURRENCY_MAX: u32 = 4_096;
 const COMMAND_WORDS_MAX: usize = 256;
+const LEASE: RangeInclusive<Duration> =
+    Duration::from_millis(LEASE_MS_MIN)..=Duration::from_secs(86_400);
+/// Half of the connections that the host takes: the other half is for platforms and operators.
+const WAITING_MAX: u32 = 512;
 
 const HINTS: &[Hint] = &[
     ("timeout", "the deadline of a try is handler_deadline in [lifecycle]"),
@@ -56,13 +88,15 @@ pub(super) fn read(mut from: Section<'_>, faults: &mut Faults<'_>) -> Option<Han
     let command = read_command(&mut from, faults);
     let url = read_url(&mut from, faults);
     let concurrency = from.number("concurrency", 1..=CONCURRENCY_MAX, faults);
+    let pull = read_pull(&mut from, faults);
     // What is set for another kind would not act.
     let (wants_command, wants_url) = match kind {
         None => (true, true),
-        Some(Kind::Echo) => (false, false),
+        Some(Kind::Echo | Kind::Pull) => (false, false),
         Some(Kind::Exec) => (true, false),
         Some(Kind::Http) => (false, true),
     };
+    refuse_idle_keys(kind, &from, faults);
     for (key, wanted, of) in [("command", wants_command, "exec"), ("url", wants_url, "http")] {
         match from.key_span(key) {
             Some(span) if !wanted => {
@@ -82,6 +116,7 @@ pub(super) fn read(mut from: Section<'_>, faults: &mut Faults<'_>) -> Option<Han
         Kind::Echo => HandlerKind::Echo,
         Kind::Exec => HandlerKind::Exec { command: command? },
         Kind::Http => HandlerKind::Http { url: url? },
+        Kind::Pull => HandlerKind::Pull(pull),
     };
     let concurrency = concurrency.map_or(CONCURRENCY_DEFAULT, |found| found.value);
     Some(HandlerConfig { kind, concurrency })
@@ -90,8 +125,9 @@ pub(super) fn read(mut from: Section<'_>, faults: &mut Faults<'_>) -> Option<Han
 fn read_kind(from: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<Kind> {
     let name = from.name("kind");
     if from.key_span("kind").is_none() {
-        let sentence =
-            format!("{name} is missing: what answers turns is \"echo\", \"exec\" or \"http\"");
+        let sentence = format!(
+            "{name} is missing: what answers turns is \"echo\", \"exec\", \"http\" or \"pull\""
+        );
         faults.add_missing(&from.span().clone(), sentence);
     }
     let text = from.text("kind", faults)?;
@@ -99,22 +135,55 @@ fn read_kind(from: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<Kind> {
         "echo" => Some(Kind::Echo),
         "exec" => Some(Kind::Exec),
         "http" => Some(Kind::Http),
-        "pull" => {
-            let sentence = format!(
-                "{name} = \"pull\" is not served by this version: take \"exec\" or \"http\""
-            );
-            faults.add_wrong_word(&text.span, text.value, &[], sentence);
-            None
-        }
+        "pull" => Some(Kind::Pull),
         other => {
             let sentence = format!(
-                "{name} must be one of \"echo\", \"exec\", \"http\", not \"{}\"",
+                "{name} must be one of \"echo\", \"exec\", \"http\", \"pull\", not \"{}\"",
                 shown(other)
             );
-            faults.add_wrong_word(&text.span, other, &["echo", "exec", "http"], sentence);
+            faults.add_wrong_word(&text.span, other, &["echo", "exec", "http", "pull"], sentence);
             None
         }
     }
+}
+
+/// Settings of another kind would not act.
+fn refuse_idle_keys(kind: Option<Kind>, from: &Section<'_>, faults: &mut Faults<'_>) {
+    let (idle, why): (&[&str], &str) = match kind {
+        None => return,
+        Some(Kind::Pull) => (
+            &["concurrency"],
+            "does not act with kind = \"pull\": as many turns run as are fetched",
+        ),
+        Some(Kind::Echo | Kind::Exec | Kind::Http) => {
+            (&["lease", "lease_max", "waiting_max"], "acts only with kind = \"pull\"")
+        }
+    };
+    for key in idle {
+        if let Some(span) = from.key_span(key) {
+            faults.add(&span, format!("{} {why}: leave it out", from.name(key)));
+        }
+    }
+}
+
+fn read_pull(from: &mut Section<'_>, faults: &mut Faults<'_>) -> PullConfig {
+    let mut pull = PullConfig::default();
+    let lease = from.duration("lease", LEASE, faults);
+    let most = from.duration("lease_max", LEASE, faults);
+    pull.lease = lease.as_ref().map_or(pull.lease, |found| found.value);
+    pull.lease_max = most.map_or(pull.lease_max.max(pull.lease), |found| found.value);
+    if pull.lease > pull.lease_max {
+        let sentence = format!("{} is longer than lease_max", from.name("lease"));
+        match lease {
+            Some(lease) => faults.add(&lease.span, sentence),
+            // The default gives way to what the operator says is the most.
+            None => pull.lease = pull.lease_max,
+        }
+    }
+    if let Some(found) = from.number("waiting_max", 1..=WAITING_MAX, faults) {
+        pull.waiting_max = found.value;
+    }
+    pull
 }
 
 fn read_command(from: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<Vec<String>> {

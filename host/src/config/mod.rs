@@ -27,7 +27,7 @@ use url::Url;
 pub use channel::{ChannelConfig, Grants, Idempotency, OnUnknown};
 pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigErrors};
-pub use handler::{HandlerConfig, HandlerKind};
+pub use handler::{HandlerConfig, HandlerKind, PullConfig};
 pub use lifecycle::{DeliveryLifecycle, ExpireAction, Lifecycle};
 pub use limits::Limits;
 pub use secret::{Secret, SecretError, SecretRef};
@@ -170,6 +170,7 @@ fn read(
     let handler = read_handler(&mut top, faults);
     let api_token = read_api_token(&mut top, folder, faults);
     let lifecycle = top.section("lifecycle", faults);
+    refuse_heartbeat_of_pull(handler.as_ref(), &lifecycle, faults);
     let lifecycle = Lifecycle::default().read(lifecycle, faults);
     let limits = top.section("limits", faults);
     let limits = Limits::default().read(limits, lifecycle.call_most(), faults);
@@ -243,6 +244,20 @@ fn read_handler(top: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<Handle
         return None;
     }
     if section.is_present() { handler::read(section, faults) } else { None }
+}
+
+/// A lease is how long a pull worker may be silent; a second bound beside it would not act.
+fn refuse_heartbeat_of_pull(
+    handler: Option<&HandlerConfig>,
+    lifecycle: &Section<'_>,
+    faults: &mut Faults<'_>,
+) {
+    let pulled = handler.is_some_and(|it| matches!(it.kind, HandlerKind::Pull(_)));
+    if let Some(span) = lifecycle.key_span("heartbeat_timeout").filter(|_| pulled) {
+        let sentence = "[lifecycle] heartbeat_timeout does not act with kind = \"pull\", where \
+                        `lease` in [handler] bounds the silence: leave it out";
+        faults.add(&span, sentence);
+    }
 }
 
 fn read_api_token(

@@ -140,7 +140,7 @@ wombat = 1
         "\
 lastword.toml:1:1: unknown key \"data-dir\" at the top of the file: did you mean \"data_dir\"?
 lastword.toml:2:10: listen must be text in quotes, not a number
-lastword.toml:3:2: [handler] kind is missing: what answers turns is \"echo\", \"exec\" or \"http\"
+lastword.toml:3:2: [handler] kind is missing: what answers turns is \"echo\", \"exec\", \"http\" or \"pull\"
 lastword.toml:4:1: unknown key \"knd\" in [handler]: did you mean \"kind\"?
 lastword.toml:6:14: [lifecycle] turn_tries must be a whole number from 1 to 100
 lastword.toml:7:11: \"Hook\" is no name of a channel: one begins with a-z or 0-9 and goes on with a-z, 0-9, _ and -, 64 at most
@@ -254,11 +254,6 @@ fn a_call_may_last_half_of_the_claim_and_no_longer() {
 
 #[test]
 fn what_comes_with_a_later_version_is_unknown_and_says_so() {
-    check_errors(
-        "[handler]\nkind = \"pull\"\n",
-        "lastword.toml:2:8: [handler] kind = \"pull\" is not served by this version: take \"exec\" \
-         or \"http\"",
-    );
     check_rest(
         "[channels.x]\nadapter = \"a\"\nsha256 = \"00\"\n",
         "lastword.toml:5:1: unknown key \"sha256\" in [channels.x]: pinning by digest is not \
@@ -268,6 +263,31 @@ fn what_comes_with_a_later_version_is_unknown_and_says_so() {
         "[schedules.daily]\n",
         "lastword.toml:3:2: unknown key \"schedules\" at the top of the file: schedules are not \
          served by this version",
+    );
+}
+
+#[test]
+fn workers_that_fetch_turns_have_their_settings_and_no_others() {
+    let found = config("[handler]\nkind = \"pull\"\nlease = \"20s\"\nwaiting_max = 3\n");
+    match found.handler.kind {
+        HandlerKind::Pull(pull) => {
+            let seconds = (pull.lease.as_secs(), pull.lease_max.as_secs());
+            assert_eq!((seconds, pull.waiting_max), ((20, 600), 3));
+        }
+        other => panic!("{other:?}"),
+    }
+    check_errors(
+        "[handler]\nkind = \"pull\"\nconcurrency = 4\nlease = \"2m\"\nlease_max = \"1m\"\n\
+         [lifecycle]\nheartbeat_timeout = \"1m\"\n",
+        "lastword.toml:3:1: [handler] concurrency does not act with kind = \"pull\": as many turns \
+         run as are fetched: leave it out\n\
+         lastword.toml:4:9: [handler] lease is longer than lease_max\n\
+         lastword.toml:7:1: [lifecycle] heartbeat_timeout does not act with kind = \"pull\", where \
+         `lease` in [handler] bounds the silence: leave it out",
+    );
+    check_errors(
+        "[handler]\nkind = \"echo\"\nlease = \"20s\"\n",
+        "lastword.toml:3:1: [handler] lease acts only with kind = \"pull\": leave it out",
     );
 }
 

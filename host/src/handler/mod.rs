@@ -26,7 +26,7 @@ pub use document::{HandlerDocument, TurnFacts};
 pub use echo::Echo;
 pub use event::{AskedRetry, HandlerEvent};
 pub use exec::{Exec, ExecSettings, LogPayloads};
-pub use http::{Http, HttpSettings};
+pub use http::{Http, HttpSettings, read_events};
 pub use protocol::{Protocol, Step, TryEnd};
 
 /// Caps on what one try may say. Every one of them acts; over it, the try has failed.

@@ -24,6 +24,7 @@ mod metrics;
 mod orders;
 mod ports;
 mod probe;
+mod pull;
 mod reply;
 mod server;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use auth::ApiToken;
 pub use limits::IngressLimits;
 pub use metrics::IngressMetrics;
 pub use ports::{Desk, Door, Hook, RefusedChannel, StoreHealth};
+pub use pull::{PullAsk, PullRefused, PullRefusedKind, PullReply};
 pub use server::{BindError, Server, bind};
 
 /// Whether requests that change something are served.

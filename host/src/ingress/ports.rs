@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use super::Phase;
+use super::{Phase, PullAsk, PullReply};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::{Call, StateWrites};
@@ -58,6 +58,12 @@ pub trait Desk: Send + Sync + 'static {
     /// # Errors
     /// Where the store cannot be read.
     async fn status(&self, phase: Phase) -> Result<serde_json::Value, StoreError>;
+
+    /// Serves a pull worker; a claim waits as long as it asks for.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn pull(&self, ask: PullAsk) -> Result<PullReply, StoreError>;
 
     /// Whether the store takes writes.
     fn store_health(&self) -> StoreHealth;

@@ -20,6 +20,7 @@
 pub mod dedup;
 pub mod delivery;
 pub mod id;
+pub mod lease;
 pub mod message;
 pub mod outcome;
 pub mod plan;

@@ -9,7 +9,10 @@ use super::turn::Loss;
 /// What a claim is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
+    /// A turn at a handler of this host's own.
     Turn,
+    /// A turn at a pull worker, who outlives the host.
+    PulledTurn { ends_by_deadline: bool },
     /// A delivery at the adapter.
     Send,
     /// A delivery that the platform is asked about.
@@ -31,19 +34,25 @@ pub struct ClaimFacts {
 pub enum ClaimFate {
     /// It holds: its worker lives, however long the work takes.
     Leave,
+    /// A pull worker's, of an earlier start: it holds, and its lease begins anew.
+    Adopt,
     LoseTurn(Loss),
     LoseSend(Fault),
     LoseAsk,
 }
 
-/// Claims of other boots are over at once; those of this boot by expiry alone.
+/// Claims of other boots are over at once, pull leases excepted; those of this boot by expiry alone.
 #[must_use]
 pub fn claim_fate(facts: &ClaimFacts, now_mono_ms: i64) -> ClaimFate {
     if facts.same_boot && now_mono_ms < facts.expires_mono_ms {
         return ClaimFate::Leave;
     }
     match (facts.claimed, facts.same_boot) {
-        (Claimed::Turn, true) => ClaimFate::LoseTurn(Loss::ClaimExpired),
+        (Claimed::Turn | Claimed::PulledTurn { ends_by_deadline: false }, true) => {
+            ClaimFate::LoseTurn(Loss::ClaimExpired)
+        }
+        (Claimed::PulledTurn { ends_by_deadline: true }, true) => ClaimFate::LoseTurn(too_long()),
+        (Claimed::PulledTurn { .. }, false) => ClaimFate::Adopt,
         (Claimed::Turn, false) => ClaimFate::LoseTurn(Loss::HostLost),
         (Claimed::Send, true) => {
             let sentence = "the worker that was sending it did not come back in time";
@@ -53,6 +62,16 @@ pub fn claim_fate(facts: &ClaimFacts, now_mono_ms: i64) -> ClaimFate {
             ClaimFate::LoseSend(Fault::new(code::HOST_LOST, "the host died while sending it"))
         }
         (Claimed::Ask, true | false) => ClaimFate::LoseAsk,
+    }
+}
+
+fn too_long() -> Loss {
+    let sentence = "the worker was still at work at `handler_deadline`";
+    Loss::Handler {
+        code: super::turn::code::HANDLER_DEADLINE.to_owned(),
+        sentence: sentence.to_owned(),
+        retry: true,
+        retry_after_ms: None,
     }
 }
 
@@ -160,6 +179,30 @@ mod tests {
     fn a_worker_that_did_not_renew_is_no_dead_host() {
         let fate = claim_fate(&facts(Claimed::Turn, true, 5), 5);
         assert_eq!(fate, ClaimFate::LoseTurn(Loss::ClaimExpired));
+    }
+
+    // Case: J10
+    #[test]
+    fn a_pull_workers_claim_of_another_boot_is_kept_whatever_its_clock_said() {
+        for ends_by_deadline in [false, true] {
+            let claimed = Claimed::PulledTurn { ends_by_deadline };
+            assert_eq!(claim_fate(&facts(claimed, false, 0), i64::MAX), ClaimFate::Adopt);
+            assert_eq!(claim_fate(&facts(claimed, true, 100), 99), ClaimFate::Leave);
+        }
+    }
+
+    #[test]
+    fn a_pull_worker_that_outlasts_the_whole_try_is_told_from_one_that_fell_silent() {
+        let fate = |ends_by_deadline| {
+            claim_fate(&facts(Claimed::PulledTurn { ends_by_deadline }, true, 5), 5)
+        };
+        assert_eq!(fate(false), ClaimFate::LoseTurn(Loss::ClaimExpired));
+        match fate(true) {
+            ClaimFate::LoseTurn(Loss::Handler { code, retry, .. }) => {
+                assert_eq!((code.as_str(), retry), ("handler_deadline", true));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

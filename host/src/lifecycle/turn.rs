@@ -76,6 +76,7 @@ pub mod code {
     pub const ABORTED: &str = "aborted";
     pub const RESENT: &str = "resent";
     pub const UNREADABLE: &str = "unreadable";
+    pub const HANDLER_DEADLINE: &str = "handler_deadline";
 }
 
 /// What happens to a turn.

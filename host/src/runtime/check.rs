@@ -43,7 +43,7 @@ pub struct ChannelCheck {
 /// Where the sandbox itself cannot be laid out.
 pub async fn check(config: &Config, env: &Env) -> Result<CheckReport, RunError> {
     let mut problems = Vec::new();
-    if let Err(error) = handlers::handler(env, config) {
+    if let Err(error) = handlers::answering(env, config) {
         problems.push(error.to_string());
     }
     if let Some(Err(error)) = config.api_token.as_ref().map(|reference| reference.resolve()) {

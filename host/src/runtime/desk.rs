@@ -8,8 +8,11 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
+use super::pull;
 use super::status::{self, HostIdentity};
-use crate::ingress::{Desk, IngressMetrics, Phase, RefusedChannel, StoreHealth};
+use crate::ingress::{
+    Desk, IngressMetrics, Phase, PullAsk, PullReply, RefusedChannel, StoreHealth,
+};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::StateWrites;
@@ -63,7 +66,19 @@ impl Desk for HostDesk {
             "checkpoints_stuck": stats.checkpoints_stuck,
         });
         let workers = self.workers.status();
-        Ok(status::document(&self.identity, phase.word(), store, channels, &summary, &workers))
+        let mut document =
+            status::document(&self.identity, phase.word(), store, channels, &summary, &workers);
+        let query = Query::PullLeases { rows_max: status::LEASES_SHOWN_MAX };
+        if let (Rows::PullLeases(leases), Value::Object(fields)) =
+            (self.store.read(query).await?, &mut document)
+        {
+            fields.insert("turns_at_workers".to_owned(), json!(leases));
+        }
+        Ok(document)
+    }
+
+    async fn pull(&self, ask: PullAsk) -> Result<PullReply, StoreError> {
+        pull::pull(&self.workers, ask).await
     }
 
     fn store_health(&self) -> StoreHealth {

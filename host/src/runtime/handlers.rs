@@ -1,18 +1,21 @@
-//! The handler that the config names.
+//! What answers turns, as the config names it.
 
 use std::sync::Arc;
 
 use super::RunError;
+use super::rules::pull_rules;
 use crate::config::{Config, HandlerKind, SecretRef};
 use crate::env::Env;
 use crate::handler::{Echo, Exec, ExecSettings, Handler, HandlerLimits, Http, HttpSettings};
+use crate::workers::Answering;
 
 /// Nothing is started or connected yet.
 ///
 /// # Errors
 /// Where the config names something that cannot be one.
-pub(super) fn handler(env: &Env, config: &Config) -> Result<Arc<dyn Handler>, RunError> {
-    Ok(match &config.handler.kind {
+pub(super) fn answering(env: &Env, config: &Config) -> Result<Answering, RunError> {
+    let handler: Arc<dyn Handler> = match &config.handler.kind {
+        HandlerKind::Pull(pull) => return Ok(Answering::Pull(pull_rules(pull))),
         HandlerKind::Echo => Arc::new(Echo),
         HandlerKind::Exec { command } => {
             let settings = ExecSettings {
@@ -25,7 +28,8 @@ pub(super) fn handler(env: &Env, config: &Config) -> Result<Arc<dyn Handler>, Ru
             let settings = HttpSettings { url: url.clone(), limits: HandlerLimits::default() };
             Arc::new(Http::new(env.clone(), settings).map_err(RunError::Config)?)
         }
-    })
+    };
+    Ok(Answering::Handler(handler))
 }
 
 /// The environment variables that hold secrets of channels or of the API: the agent gets none.

@@ -22,7 +22,7 @@ use crate::lifecycle::id::{BootId, ChannelName};
 use crate::sandbox::Engine;
 use crate::store::{Command, Store};
 use crate::workers::ports::Adapter as _;
-use crate::workers::{Parts, Stopped, Workers};
+use crate::workers::{Answering, Parts, Stopped, Workers};
 
 /// Bytes of a token that the host makes itself.
 const TOKEN_BYTES: usize = 32;
@@ -64,9 +64,9 @@ impl Host {
         handler: Option<Arc<dyn Handler>>,
     ) -> Result<Self, RunError> {
         let began = env.elapsed();
-        let handler = match handler {
-            Some(handler) => handler,
-            None => handlers::handler(&env, config)?,
+        let answering = match handler {
+            Some(handler) => Answering::Handler(handler),
+            None => handlers::answering(&env, config)?,
         };
         let token = token(config, &env)?;
         let lock = HostLock::take_soon(&config.data_dir, &env).await?;
@@ -91,7 +91,7 @@ impl Host {
 
         let (store, started) = open(config, &env, boot).await?;
         let refused = refused_of(&started);
-        let workers = workers(config, &env, &store, handler, &started);
+        let workers = workers(config, &env, &store, answering, &started);
         recover(&workers).await;
         workers.start();
         let identity = HostIdentity {
@@ -233,7 +233,7 @@ fn workers(
     config: &Config,
     env: &Env,
     store: &Store,
-    handler: Arc<dyn Handler>,
+    answering: Answering,
     started: &StartedChannels,
 ) -> Workers {
     let adapters = serving(started).map(|serving| {
@@ -245,7 +245,7 @@ fn workers(
         store: store.clone(),
         gate: Gate::new(),
         rules: rules::worker_rules(config),
-        handler,
+        answering,
         adapters: adapters.collect(),
     })
 }

@@ -20,6 +20,7 @@ mod host;
 mod inspect;
 mod lock;
 mod offline;
+mod pull;
 mod rules;
 mod state_source;
 mod status;

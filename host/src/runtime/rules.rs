@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{
     ChannelConfig, Config, DeliveryLifecycle, ExpireAction, Idempotency, Limits, OnUnknown,
-    SecretError,
+    PullConfig, SecretError,
 };
 use crate::ingress::IngressLimits;
 use crate::lifecycle::delivery::{self, DeliveryLimits};
@@ -18,7 +18,7 @@ use crate::sandbox::{
     self, CachePlace, CallLimits, ChannelSpec, EngineConfig, Grants, Manifest, SecretMap,
 };
 use crate::store::{ChannelRules, HostRules};
-use crate::workers::rules::WorkerRules;
+use crate::workers::rules::{PullRules, WorkerRules};
 
 /// Unfinished turns in the whole store. Each is a few kilobytes on disk; a backlog of this size is
 /// hours of work for any agent, and beyond it platforms are told to wait.
@@ -122,6 +122,15 @@ pub(super) fn worker_rules(config: &Config) -> WorkerRules {
         grace_ms: ms(lifecycle.grace),
         drain_ms: ms(lifecycle.drain),
         ..WorkerRules::default()
+    }
+}
+
+/// For the workers: what those obey that fetch turns.
+pub(super) fn pull_rules(config: &PullConfig) -> PullRules {
+    PullRules {
+        lease_ms: ms(config.lease),
+        lease_max_ms: ms(config.lease_max),
+        waiting_max: config.waiting_max,
     }
 }
 

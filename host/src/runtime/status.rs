@@ -10,6 +10,9 @@ use crate::lifecycle::id::ChannelName;
 use crate::store::{ChannelRow, Query, Rows, Store, StoreError, Summary};
 use crate::workers::status::Snapshot;
 
+/// Turns at pull workers that `status` names.
+pub(super) const LEASES_SHOWN_MAX: u32 = 1_000;
+
 /// Who the host is.
 #[derive(Debug, Clone)]
 pub(super) struct HostIdentity {

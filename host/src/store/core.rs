@@ -384,6 +384,7 @@ impl Core {
             Command::Bulk(bulk) => step.bulk(&bulk),
             Command::Sweep(sweep) => step.sweep(sweep),
             Command::Probe(probe) => step.probe(probe),
+            Command::Pull(command) => step.pull(*command),
         }
     }
 }

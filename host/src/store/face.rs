@@ -252,6 +252,8 @@ pub enum SweepStep {
     ExpireDelivery { delivery: DeliveryId },
     /// Rows whose due time was set in a future that the clock left again.
     ReleaseFuture { rows_max: u32 },
+    /// A turn that a pull worker holds since an earlier start of the host: its lease begins anew.
+    AdoptLease { claim: TurnClaim },
     /// Ended turns past retention with their rows; dedup keys past their window.
     Prune { rows_max: u32 },
 }
@@ -345,6 +347,8 @@ pub enum Command {
     Sweep(SweepStep),
     /// Whether the store can be written.
     Probe(Probe),
+    /// Of pull workers.
+    Pull(Box<super::pull_face::PullCommand>),
 }
 
 /// What a guarded command on a claimed row came to.
@@ -420,6 +424,7 @@ pub enum Answer {
         rows: Vec<super::bulk::BulkRow>,
         stopped: Vec<TurnId>,
     },
+    Pull(Box<super::pull_face::PullAnswer>),
     /// Rows that a bounded step changed.
     Changed(u64),
     /// For `FallDue`.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::face::{DeliveryClaim, TurnClaim};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
+use crate::lifecycle::lease::PullLease;
 use crate::lifecycle::message::DeliveryKind;
 
 /// Filters of a list. All hold together; none given means all rows, oldest first.
@@ -141,8 +142,22 @@ pub struct Claims {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimedTurnRow {
     pub claim: TurnClaim,
+    /// Where a pull worker holds it: on what terms.
+    pub pulled: Option<PullLease>,
     pub same_boot: bool,
     pub expires_mono_ms: i64,
+}
+
+/// A turn that a pull worker holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullLeaseRow {
+    pub turn_id: TurnId,
+    pub worker: String,
+    pub channel: String,
+    pub attempt: u32,
+    pub claimed_at_ms: i64,
+    pub renewed_at_ms: i64,
+    pub lease_ms: u64,
 }
 
 /// A delivery at the adapter, or one that is asked about.
@@ -192,6 +207,18 @@ pub enum Query {
     NextTurn,
     /// When the next turn that is due later takes its place in line.
     NextFall,
+    /// The same, of these channels alone.
+    NextTurnOf {
+        channels: Vec<ChannelName>,
+    },
+    /// The channel of a turn.
+    TurnChannel {
+        id: TurnId,
+    },
+    /// Turns that pull workers hold, at most `rows_max`.
+    PullLeases {
+        rows_max: u32,
+    },
     Cursor {
         channel: ChannelName,
     },
@@ -238,6 +265,7 @@ pub enum Rows {
     Channels(Vec<ChannelRow>),
     Claims(Claims),
     TurnIds(Vec<TurnId>),
+    PullLeases(Vec<PullLeaseRow>),
     DeliveryIds(Vec<DeliveryId>),
     Due(NextDue),
     Text(Option<String>),

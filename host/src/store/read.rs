@@ -10,6 +10,7 @@ use super::query::{
 use super::step::{NEVER_MS, Result, delivery_id, failed, ms, turn_id};
 use crate::lifecycle::delivery::{ExpireAction, PROGRESS_AGE_MAX_MS};
 use crate::lifecycle::id::{BootId, ChannelName, ClaimToken};
+use crate::lifecycle::lease::PullLease;
 
 /// What ages are judged by: told by the writer's side, as the readers keep no rules.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +48,11 @@ impl Reader<'_> {
             Query::OldTurns { now_ms, rows_max } => self.old_turns(*now_ms, *rows_max),
             Query::OldDeliveries { now_ms, rows_max } => self.old_deliveries(*now_ms, *rows_max),
             Query::NextDelivery { channel } => self.next_delivery(channel).map(Rows::Due),
-            Query::NextTurn => self.next_turn().map(Rows::Due),
             Query::NextFall => self.next_fall().map(Rows::Due),
+            Query::NextTurn => self.next_turn(None).map(Rows::Due),
+            Query::NextTurnOf { channels } => self.next_turn(Some(channels)).map(Rows::Due),
+            Query::TurnChannel { id } => self.turn_channel(*id).map(Rows::Text),
+            Query::PullLeases { rows_max } => self.pull_leases(*rows_max).map(Rows::PullLeases),
             Query::Cursor { channel } => {
                 let sql = "SELECT k.value FROM cursor k JOIN channel c ON c.id = k.channel_id
                            WHERE c.name = ?1";
@@ -101,8 +105,10 @@ impl Reader<'_> {
     fn claims(&self, after_turn: i64, after_delivery: i64, rows_max: u32) -> Result<Claims> {
         let boot = self.ages.boot.map_or(0, |boot| boot.0);
         let turns = self.all(
-            "SELECT id, nonce, claim_token, try, claim_boot = ?2, claim_expires FROM turn
-             WHERE state = 1 AND id > ?1 ORDER BY id LIMIT ?3",
+            "SELECT t.id, t.nonce, t.claim_token, t.try, t.claim_boot = ?2, t.claim_expires,
+               p.lease_ms, p.left_ms
+             FROM turn t LEFT JOIN pull p ON p.turn_id = t.id AND p.token = t.claim_token
+             WHERE t.state = 1 AND t.id > ?1 ORDER BY t.id LIMIT ?3",
             (after_turn, boot, rows_max),
             |r| {
                 let claim = TurnClaim {
@@ -110,7 +116,13 @@ impl Reader<'_> {
                     token: ClaimToken(r.get(2)?),
                     try_number: r.get(3)?,
                 };
-                Ok(ClaimedTurnRow { claim, same_boot: r.get(4)?, expires_mono_ms: r.get(5)? })
+                let (same_boot, expires_mono_ms) = (r.get(4)?, r.get(5)?);
+                let lease: (Option<i64>, Option<i64>) = (r.get(6)?, r.get(7)?);
+                let pulled = lease.0.zip(lease.1).map(|(lease_ms, left_ms)| PullLease {
+                    lease_ms: lease_ms.max(0).unsigned_abs(),
+                    left_ms: left_ms.max(0).unsigned_abs(),
+                });
+                Ok(ClaimedTurnRow { claim, pulled, same_boot, expires_mono_ms })
             },
         )?;
         let deliveries = self.all(
@@ -187,9 +199,13 @@ impl Reader<'_> {
         })
     }
 
-    fn next_turn(&self) -> Result<NextDue> {
+    fn next_turn(&self, only: Option<&[ChannelName]>) -> Result<NextDue> {
+        let only = only.map(|names| self.channel_numbers(names)).transpose()?;
         let mut first: Option<i64> = None;
         for (channel, _, _) in &self.ages.channels {
+            if only.as_ref().is_some_and(|only| !only.contains(channel)) {
+                continue;
+            }
             let next = self.one(
                 "SELECT due_ms FROM turn WHERE channel_id = ?1 AND head = 1
                  ORDER BY due_ms, seq LIMIT 1",

@@ -31,8 +31,8 @@ pub(super) struct Tally {
 pub(super) struct Channels {
     pub(super) by_id: HashMap<i64, ChannelRules>,
     pub(super) ids: HashMap<ChannelName, i64>,
-    /// Where the next turn is looked for first, so that channels take turns.
-    pub(super) rotation: usize,
+    /// Of which channel a turn was claimed last, so that channels take turns.
+    pub(super) last_claimed: i64,
 }
 
 /// One command at work inside its savepoint.

@@ -14,6 +14,7 @@ impl Step<'_> {
             SweepStep::LoseTurn { claim, loss } => self.lose_try(&claim, &loss),
             SweepStep::LoseSend { claim, fault } => self.lose_send(&claim, fault),
             SweepStep::LoseAsk { claim } => self.lose_ask(&claim),
+            SweepStep::AdoptLease { claim } => self.adopt_lease(&claim).map(Answer::Guarded),
             SweepStep::ExpireTurn { turn } => self.expire_turn(turn),
             SweepStep::ExpireDelivery { delivery } => self.expire_delivery(delivery),
             SweepStep::ReleaseFuture { rows_max } => self.release_future(rows_max),

@@ -3,14 +3,14 @@
 
 use super::accept::read_message;
 use super::face::{
-    Answer, ClaimedDelivery, ClaimedTurn, Guarded, Lease, NewDelivery, Next, StoreError, TurnClaim,
-    TurnEnd,
+    Answer, ChannelRules, ClaimedDelivery, ClaimedTurn, Guarded, Lease, NewDelivery, Next,
+    StoreError, TurnClaim, TurnEnd,
 };
 use super::step::{
     NEVER_MS, Result, Step, delivery_id, delivery_kind, ms, turn_code, turn_id, turn_state,
 };
 use crate::lifecycle::delivery::code as delivery_code_word;
-use crate::lifecycle::id::{DeliveryId, TurnId};
+use crate::lifecycle::id::{ChannelName, ClaimToken, DeliveryId, TurnId};
 use crate::lifecycle::message::{DeliveredPart, InboundMessage, Reply};
 use crate::lifecycle::outcome::Receipt;
 use crate::lifecycle::turn::{self, Charges, Loss, TurnEvent, TurnState, code};
@@ -32,13 +32,25 @@ pub(super) struct TurnFacts {
 impl Step<'_> {
     /// The next due turn, channels in turn; of a channel without rules nothing is claimed.
     pub(super) fn claim_turn(&mut self, lease: Lease) -> Result<Option<ClaimedTurn>> {
-        let mut ids: Vec<i64> = self.channels.by_id.keys().copied().collect();
+        self.claim_turn_of(lease, None)
+    }
+
+    /// The same, of these channels alone.
+    pub(super) fn claim_turn_of(
+        &mut self,
+        lease: Lease,
+        only: Option<&[ChannelName]>,
+    ) -> Result<Option<ClaimedTurn>> {
+        let wanted = |rules: &ChannelRules| only.is_none_or(|only| only.contains(&rules.channel));
+        let served = self.channels.by_id.iter().filter(|(_, rules)| wanted(rules));
+        let mut ids: Vec<i64> = served.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         let suspect_runs = self
             .exists("SELECT 1 FROM turn WHERE state = 1 AND host_losses >= ?1", [SUSPECT_FROM])?;
-        for step in 0..ids.len() {
-            let index = (self.channels.rotation + step) % ids.len();
-            let Some(&channel_id) = ids.get(index) else { continue };
+        // From the one behind the last, so that those who ask for a few channels shift nobody's turn.
+        let behind = ids.partition_point(|id| *id <= self.channels.last_claimed);
+        ids.rotate_left(behind);
+        for channel_id in ids {
             let found = self.one(
                 "SELECT id, nonce FROM turn WHERE channel_id = ?1 AND head = 1 AND due_ms <= ?2
                    AND (host_losses < ?3 OR ?4 = 0)
@@ -47,7 +59,7 @@ impl Step<'_> {
                 |r| Ok(turn_id(r.get(0)?, r.get(1)?)),
             )?;
             if let Some(turn) = found {
-                self.channels.rotation = (index + 1) % ids.len();
+                self.channels.last_claimed = channel_id;
                 return self.claim_turn_by_number(turn, lease);
             }
         }
@@ -79,6 +91,15 @@ impl Step<'_> {
         if changed == 0 {
             return Ok(None);
         }
+        self.claimed_turn(turn, token)
+    }
+
+    /// What the holder of this claim is told.
+    pub(super) fn claimed_turn(
+        &mut self,
+        turn: TurnId,
+        token: ClaimToken,
+    ) -> Result<Option<ClaimedTurn>> {
         let row = self.one(
             "SELECT channel_id, conversation_id, accepted_at_ms, payload, try, host_losses,
                replay_of FROM turn WHERE id = ?1",

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::channel::{Channel, Channels, Ticket};
 use super::desk::{TurnDesk, TurnPermit};
 use super::metrics::Metrics;
+use super::pull::PullDesk;
 use super::rules::{STORE_RETRY_MS, WorkerRules};
 use super::shutdown::{Phase, Shutdown};
 use super::status::Status;
@@ -27,7 +28,10 @@ pub struct Hub {
     pub gate: Gate,
     pub rules: WorkerRules,
     pub channels: Channels,
-    pub handler: Arc<dyn Handler>,
+    /// What runs turns in this host; none where workers fetch them.
+    pub handler: Option<Arc<dyn Handler>>,
+    /// Where workers wait that fetch them.
+    pub pull: Option<PullDesk>,
     pub desk: Arc<TurnDesk>,
     /// Wakes the timer.
     pub(super) timer_hint: Notify,
@@ -155,7 +159,7 @@ impl Hub {
 
     /// The same for the next turn.
     pub(super) fn turn_fold(&self) -> Option<(TurnPermit, Approach)> {
-        if !self.shutdown.is_running() {
+        if !self.shutdown.is_running() || self.handler.is_none() {
             return None;
         }
         let permit = self.desk.permit(self.mono_ms()).ok()?;

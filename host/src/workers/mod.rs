@@ -28,6 +28,8 @@ pub mod operate;
 mod parts;
 mod pollers;
 pub mod ports;
+pub mod pull;
+pub mod pull_report;
 mod rate;
 mod rooms;
 pub mod rules;
@@ -57,7 +59,7 @@ use channel::{Channel, Channels};
 use desk::TurnDesk;
 pub use hub::Hub;
 use ports::Adapter;
-use rules::{STOP_JOIN_MS, WorkerRules};
+use rules::{PullRules, STOP_JOIN_MS, WorkerRules};
 use shutdown::{Phase, Shutdown};
 use status::{Snapshot, Status};
 
@@ -67,9 +69,17 @@ pub struct Parts {
     pub store: Store,
     pub gate: Gate,
     pub rules: WorkerRules,
-    pub handler: Arc<dyn Handler>,
+    pub answering: Answering,
     /// The channels that are served; refused ones are left out.
     pub adapters: Vec<(ChannelName, Arc<dyn Adapter>)>,
+}
+
+/// What answers turns.
+pub enum Answering {
+    /// The host runs them itself.
+    Handler(Arc<dyn Handler>),
+    /// Workers fetch them.
+    Pull(PullRules),
 }
 
 /// The workers of one host.
@@ -91,7 +101,11 @@ impl Workers {
     /// Puts them together; nothing runs yet. The store was told its rules and its channels.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { env, store, gate, rules, handler, adapters } = parts;
+        let Parts { env, store, gate, rules, answering, adapters } = parts;
+        let (handler, pull) = match answering {
+            Answering::Handler(handler) => (Some(handler), None),
+            Answering::Pull(rules) => (None, Some(pull::PullDesk::new(rules))),
+        };
         let channels: Channels = adapters
             .into_iter()
             .map(|(name, adapter)| {
@@ -114,6 +128,7 @@ impl Workers {
             rules,
             channels,
             handler,
+            pull,
         };
         Self { hub: Arc::new(hub) }
     }
@@ -132,8 +147,12 @@ impl Workers {
     /// Starts all loops. To be called once, after [`Self::recover`].
     pub fn start(&self) {
         let hub = &self.hub;
-        hub.spawn(dispatcher::run(Arc::clone(hub)));
         hub.spawn(timer::run(Arc::clone(hub)));
+        if hub.pull.is_some() {
+            hub.spawn(pull::run(Arc::clone(hub)));
+        } else {
+            hub.spawn(dispatcher::run(Arc::clone(hub)));
+        }
         for channel in hub.channels.values() {
             hub.spawn(deliverer::run(Arc::clone(hub), Arc::clone(channel)));
             if channel.facts().offers.poll {
@@ -174,7 +193,8 @@ impl Workers {
         let mut snapshot = hub.status.snapshot();
         let breakers = hub.channels.values().map(|it| (it.name.clone(), it.breaker_state()));
         snapshot.breakers = breakers.collect();
-        snapshot.handler_breaker = Some(hub.desk.breaker_state());
+        snapshot.handler_breaker = hub.handler.is_some().then(|| hub.desk.breaker_state());
+        snapshot.workers_waiting = hub.pull.as_ref().map(pull::PullDesk::waiting);
         snapshot
     }
 }

@@ -30,6 +30,17 @@ pub struct WorkerRules {
     pub breaker: BreakerRules,
 }
 
+/// What pull workers obey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PullRules {
+    /// A lease whose worker names no length.
+    pub lease_ms: u64,
+    /// The longest lease that a worker may ask for.
+    pub lease_max_ms: u64,
+    /// Workers that wait at once.
+    pub waiting_max: u32,
+}
+
 impl Default for WorkerRules {
     fn default() -> Self {
         Self {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::breaker::BreakerState;
+use super::pull::WaitingWorker;
 use super::sweeps::report::Report;
 use crate::lifecycle::id::ChannelName;
 
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub pollers: BTreeMap<ChannelName, PollerStatus>,
     pub breakers: BTreeMap<ChannelName, BreakerState>,
     pub handler_breaker: Option<BreakerState>,
+    /// Where workers fetch turns: those that wait.
+    pub workers_waiting: Option<Vec<WaitingWorker>>,
     /// By channel and kind.
     pub not_served: Vec<NotServedCount>,
     /// Guests whose word did not stand, by channel.
@@ -210,6 +213,7 @@ impl Status {
             pollers: inside.pollers.clone(),
             breakers: BTreeMap::new(),
             handler_breaker: None,
+            workers_waiting: None,
             not_served: not_served.collect(),
             contradictions: inside.contradictions.clone(),
             events: inside.events.iter().cloned().collect(),

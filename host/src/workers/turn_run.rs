@@ -50,6 +50,10 @@ pub(super) async fn run(hub: &Arc<Hub>, start: TurnStart) {
     if let Some(reason) = running.stop().reason() {
         return conclude(hub, claim, permit, Ending::Stopped(reason)).await;
     }
+    let Some(handler) = hub.handler.clone() else {
+        // Nothing claims for a handler where there is none; a row must not hang on that.
+        return lose(hub, claim, Loss::PlannedStop).await;
+    };
     let Some(channel) = hub.channel(&claimed.channel).map(Arc::clone) else {
         let sentence = format!(
             "the channel \"{}\" is not served, so that its replies could not be fitted to it; \
@@ -65,11 +69,11 @@ pub(super) async fn run(hub: &Arc<Hub>, start: TurnStart) {
     let typing = super::typing::start(hub, &channel, &claimed);
     let output = Output { hub: Arc::clone(hub), channel, claim };
     let document = document(*claimed);
-    let ending = Try::begin(output, running, document).drive(typing, &mut permit).await;
+    let ending = Try::begin(output, handler, running, document).drive(typing, &mut permit).await;
     conclude(hub, claim, permit, ending).await;
 }
 
-fn document(claimed: ClaimedTurn) -> HandlerDocument {
+pub(super) fn document(claimed: ClaimedTurn) -> HandlerDocument {
     let turn = TurnFacts {
         id: claimed.claim.turn,
         attempt: claimed.claim.try_number,
@@ -126,7 +130,7 @@ fn report_handler(hub: &Hub, change: Change, ending: &Ending) {
     }
 }
 
-fn loss(failure: Failure) -> Loss {
+pub(super) fn loss(failure: Failure) -> Loss {
     let code = failure.code.to_owned();
     let sentence = failure.reason;
     match failure.retry {

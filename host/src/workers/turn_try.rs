@@ -12,7 +12,9 @@ use super::desk::TurnPermit;
 use super::rules::HANDLER_STOP_MS;
 use super::turn_output::Output;
 use crate::gate::{RunningTurn, StopReason};
-use crate::handler::{Failure, HandlerDocument, HandlerEnd, HandlerEvent, Protocol, Step, TryEnd};
+use crate::handler::{
+    Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, Protocol, Step, TryEnd,
+};
 use crate::store::{Guarded, StoreError};
 
 /// Events that wait for the store; a handler that is faster waits itself.
@@ -53,10 +55,15 @@ enum Woken {
 
 impl Try {
     /// Starts the handler.
-    pub(super) fn begin(output: Output, running: RunningTurn, document: HandlerDocument) -> Self {
+    pub(super) fn begin(
+        output: Output,
+        handler: Arc<dyn Handler>,
+        running: RunningTurn,
+        document: HandlerDocument,
+    ) -> Self {
         let hub = &output.hub;
         let (sender, events) = mpsc::channel(EVENTS_QUEUED_MAX);
-        let (handler, stop) = (Arc::clone(&hub.handler), running.stop().clone());
+        let stop = running.stop().clone();
         // A task of its own: a handler that blocks its thread must not keep the claim renewed, and
         // its panic is its own.
         let task = hub.env.spawn(async move { handler.answer(document, sender, stop).await });

@@ -18,7 +18,7 @@ use lastword::store::Store;
 use lastword::workers::intake::{self, Batch};
 use lastword::workers::ports::{Activity, Adapter, AdapterFacts, PollError};
 use lastword::workers::rules::WorkerRules;
-use lastword::workers::{Parts, Workers};
+use lastword::workers::{Answering, Parts, Workers};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::load::{self, DIGEST, TEXT_BYTES};
@@ -214,7 +214,7 @@ impl Inside {
             store: store.clone(),
             gate: Gate::new(),
             rules,
-            handler,
+            answering: Answering::Handler(handler),
             adapters: vec![(load::channel(), adapter)],
         });
         // Another host on the same file must not repeat the ids of the last one.

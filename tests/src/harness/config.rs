@@ -87,6 +87,13 @@ impl Config {
         self.set("handler", "kind", &text("http")).set("handler", "url", &text(url))
     }
 
+    /// Workers that fetch turns.
+    #[must_use]
+    pub fn pull(mut self) -> Self {
+        self.sections.entry("handler".into()).or_default().clear();
+        self.set("handler", "kind", &text("pull"))
+    }
+
     /// A channel.
     #[must_use]
     pub fn channel(mut self, channel: Channel) -> Self {

@@ -9,6 +9,7 @@ pub mod matrix;
 pub mod rows;
 pub mod sink;
 pub mod wait;
+pub mod worker;
 
 pub use built::{component, venv};
 pub use config::{Channel, Config};
@@ -17,3 +18,4 @@ pub use http::{Platform, Reply, Unanswered};
 pub use rows::{OutboxRow, TurnRow};
 pub use sink::{Answer, Arrival, Sink};
 pub use wait::eventually;
+pub use worker::{Held, Puller};

@@ -12,7 +12,7 @@ use lastword::lifecycle::turn::TurnLimits;
 use lastword::store::{ChannelRules, Command, HostRules, Store};
 use lastword::workers::ports::Adapter;
 use lastword::workers::rules::WorkerRules;
-use lastword::workers::{Parts, Workers};
+use lastword::workers::{Answering, Parts, Workers};
 
 use super::agent::Agent;
 use super::platform::Platform;
@@ -51,7 +51,11 @@ impl Host {
             store: store.clone(),
             gate: Gate::new(),
             rules: WorkerRules { handlers: 4, sweep_ms: 30_000, ..WorkerRules::default() },
-            handler: Arc::new(Agent { world: Arc::clone(world), env: env.clone(), base_ms }),
+            answering: Answering::Handler(Arc::new(Agent {
+                world: Arc::clone(world),
+                env: env.clone(),
+                base_ms,
+            })),
             adapters: Line::ALL.into_iter().map(adapter).collect(),
         });
         let report = workers.recover().await;

@@ -9,6 +9,8 @@ mod disk;
 mod handlers;
 mod intake;
 mod outcomes;
+mod pull;
+mod pull_worker;
 mod signatures;
 mod startup;
 mod unknown;

@@ -94,6 +94,23 @@ impl Answer {
     }
 }
 
+/// Reads a body that is there as a whole: one event, `{"events":[...]}`, or NDJSON.
+///
+/// # Errors
+/// The first fault of it: it names the line or the event and quotes neither.
+pub fn read_events(body: &[u8], limits: HandlerLimits) -> Result<Vec<HandlerEvent>, Failure> {
+    let mut answer = Answer::new(Declared::Anything, limits);
+    answer.push(body);
+    let mut events = Vec::new();
+    while let Some(event) = answer.next() {
+        events.push(event?);
+    }
+    for event in answer.finish() {
+        events.push(event?);
+    }
+    Ok(events)
+}
+
 /// `None`: not known before more has come. A first line that is no whole JSON value begins a
 /// document that was printed over several lines.
 fn first_line_is_event(body: &[u8]) -> Option<bool> {

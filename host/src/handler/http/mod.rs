@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use url::Url;
 
+pub use self::answer::read_events;
 use self::answer::{Answer, Declared};
 use self::connect::{Endpoint, public_roots};
 use self::status::{Meaning, judge};

@@ -33,6 +33,8 @@ pub(super) struct ScriptedDesk {
     pub(super) commands: Mutex<Vec<Command>>,
     pub(super) orders: Mutex<Vec<BulkAsk>>,
     pub(super) operated: Mutex<Option<Operated>>,
+    pub(super) pulls: Mutex<Vec<PullAsk>>,
+    pub(super) pulled: Mutex<Option<PullReply>>,
     pub(super) rows: Mutex<Option<Reads>>,
     pub(super) waits: Mutex<Duration>,
     pub(super) finished: AtomicUsize,
@@ -99,6 +101,15 @@ impl Desk for ScriptedDesk {
 
     async fn status(&self, _phase: Phase) -> Result<Value, StoreError> {
         Ok(json!({"channels": [{"name": "a"}, {"name": "b"}]}))
+    }
+
+    async fn pull(&self, ask: PullAsk) -> Result<PullReply, StoreError> {
+        if let Some(error) = self.fails.lock().unwrap().clone() {
+            return Err(error);
+        }
+        self.pulls.lock().unwrap().push(ask);
+        let reply = self.pulled.lock().unwrap().clone();
+        Ok(reply.unwrap_or(PullReply::Nothing))
     }
 
     fn store_health(&self) -> StoreHealth {

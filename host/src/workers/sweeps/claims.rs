@@ -72,13 +72,20 @@ fn plan(page: &Claims, now_mono_ms: i64, just_back: bool, report: &mut Report) -
 }
 
 fn of_turn(row: &ClaimedTurnRow, now_mono_ms: i64) -> Option<Planned> {
-    let ClaimedTurnRow { claim, same_boot, expires_mono_ms } = *row;
-    let facts = ClaimFacts { claimed: Claimed::Turn, same_boot, expires_mono_ms };
+    let ClaimedTurnRow { claim, pulled, same_boot, expires_mono_ms } = *row;
+    let claimed = match pulled {
+        Some(lease) => Claimed::PulledTurn { ends_by_deadline: lease.ends_by_deadline() },
+        None => Claimed::Turn,
+    };
+    let facts = ClaimFacts { claimed, same_boot, expires_mono_ms };
     let item = claim.turn.to_string();
     match claim_fate(&facts, now_mono_ms) {
         ClaimFate::LoseTurn(loss) => {
             let what = if same_boot { "turns_not_renewed" } else { "turns_of_dead_hosts" };
             Some(Planned { item, what, step: SweepStep::LoseTurn { claim, loss } })
+        }
+        ClaimFate::Adopt => {
+            Some(Planned { item, what: "leases_adopted", step: SweepStep::AdoptLease { claim } })
         }
         ClaimFate::Leave | ClaimFate::LoseSend(_) | ClaimFate::LoseAsk => None,
     }
@@ -97,6 +104,6 @@ fn of_delivery(row: &ClaimedDeliveryRow, now_mono_ms: i64) -> Option<Planned> {
         ClaimFate::LoseAsk => {
             Some(Planned { item, what: "questions_lost", step: SweepStep::LoseAsk { claim } })
         }
-        ClaimFate::Leave | ClaimFate::LoseTurn(_) => None,
+        ClaimFate::Leave | ClaimFate::Adopt | ClaimFate::LoseTurn(_) => None,
     }
 }

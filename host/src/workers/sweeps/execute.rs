@@ -58,6 +58,7 @@ fn account(
         | Answer::Enqueued { .. }
         | Answer::Operated { .. }
         | Answer::Bulk { .. }
+        | Answer::Pull(_)
         | Answer::Changed(_)
         | Answer::Fell(_) => {
             return report.fail(item, crate::workers::hub::wrong_answer("sweep"));

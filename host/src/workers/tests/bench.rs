@@ -17,8 +17,8 @@ use crate::lifecycle::turn::TurnLimits;
 use crate::store::*;
 use crate::workers::intake::{self, Batch};
 use crate::workers::ports::Adapter;
-use crate::workers::rules::WorkerRules;
-use crate::workers::{Parts, Workers};
+use crate::workers::rules::{PullRules, WorkerRules};
+use crate::workers::{Answering, Parts, Workers};
 
 pub(super) const CHANNEL: &str = "hook";
 
@@ -38,6 +38,8 @@ pub(super) struct Wishes {
     pub(super) rules: WorkerRules,
     pub(super) delivery: DeliveryLimits,
     pub(super) facts: Option<crate::workers::ports::AdapterFacts>,
+    /// Workers fetch the turns, in place of the scripted handler.
+    pub(super) pull: Option<PullRules>,
     /// The store with its writer thread.
     pub(super) threads: bool,
 }
@@ -82,7 +84,10 @@ impl Bench {
             store: store.clone(),
             gate: Gate::new(),
             rules: wishes.rules,
-            handler: Arc::clone(&handler) as Arc<dyn crate::handler::Handler>,
+            answering: wishes.pull.map_or_else(
+                || Answering::Handler(Arc::clone(&handler) as Arc<dyn crate::handler::Handler>),
+                Answering::Pull,
+            ),
             adapters: vec![(ChannelName::from(CHANNEL), Arc::clone(&adapter) as Arc<dyn Adapter>)],
         });
         Self { env, dir, store, workers, adapter, handler }
