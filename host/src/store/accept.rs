@@ -271,7 +271,9 @@ impl Step<'_> {
                 begins.set_ms
             ],
         )?;
-        Ok((TurnId { number, nonce }, state))
+        let turn = TurnId { number, nonce };
+        self.turn_made(turn, channel_id, state, code)?;
+        Ok((turn, state))
     }
 
     pub(super) fn turn_line_taken(&self, conversation: i64) -> Result<bool> {

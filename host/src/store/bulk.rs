@@ -261,12 +261,13 @@ impl Step<'_> {
         work: impl FnOnce(&mut Self) -> Result<Operated>,
     ) -> Result<Operated> {
         let run = |step: &Self, sql: &str| step.db.execute_batch(sql).map_err(failed);
-        let tally = *self.tally;
+        let (tally, notes) = (*self.tally, self.notes.len());
         run(self, "SAVEPOINT one_row")?;
         let operated = work(self);
         let keep = trial == Trial::ForReal && matches!(operated, Ok(Operated::Done { .. }));
         if !keep {
             *self.tally = tally;
+            self.notes.truncate(notes);
             run(self, "ROLLBACK TO one_row")?;
         }
         run(self, "RELEASE one_row")?;

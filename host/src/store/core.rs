@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use super::bulk::Trial;
 use super::face::{Answer, ChannelRules, Command, HostRules, Probe, StoreError};
 use super::files::Files;
+use super::notes::Note;
 use super::schema;
 use super::step::{Channels, Result, Step, Tally, failed};
 use crate::env::{Env, Now};
@@ -47,6 +48,10 @@ pub struct Core {
     stats: CoreStats,
     /// Which files were opened; none before the first opening.
     files: Option<Files>,
+    /// What the last batch did; empty where it was not committed.
+    notes: Vec<Note>,
+    /// Whether the last batch changed something and is on disk.
+    wrote: bool,
     /// Pages in the WAL after the last commit; told by the engine, where checkpoints are ours.
     wal_pages: Option<Arc<AtomicI64>>,
 }
@@ -80,6 +85,8 @@ impl Core {
             undone: 0,
             stats: CoreStats::default(),
             files: None,
+            notes: Vec::new(),
+            wrote: false,
             wal_pages: None,
         };
         core.reopen()?;
@@ -90,6 +97,24 @@ impl Core {
     #[must_use]
     pub fn stats(&self) -> CoreStats {
         self.stats
+    }
+
+    /// What the last batch did, in order; nothing of what was rolled back.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Whether the last batch changed something, and it is on disk.
+    #[must_use]
+    pub fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    /// The number of the last batch that changed something.
+    #[must_use]
+    pub fn batch(&self) -> i64 {
+        self.batch
     }
 
     /// The connection, for reads in a simulation.
@@ -170,6 +195,8 @@ impl Core {
             files.check_db()?;
         }
         let db = schema::open_writer(&self.path)?;
+        #[cfg(test)]
+        super::tests::audit::listen(&db);
         let numbers =
             |sql: &str| -> Result<i64> { db.query_row(sql, [], |row| row.get(0)).map_err(failed) };
         let last_number = numbers(
@@ -188,6 +215,8 @@ impl Core {
     /// Carries out a batch: one transaction, one sync, one answer per command, in order.
     pub fn apply(&mut self, now: Now, commands: Vec<Command>) -> Vec<Result<Answer>> {
         let count = commands.len();
+        self.notes.clear();
+        self.wrote = false;
         self.stats.commands += count as u64;
         if self.db.is_none()
             && let Err(error) = self.reopen()
@@ -247,7 +276,7 @@ impl Core {
         let run = |sql: &str| {
             db.prepare_cached(sql).and_then(|mut s| s.execute([])).map(|_| ()).map_err(failed)
         };
-        let tally = self.tally;
+        let (tally, notes) = (self.tally, self.notes.len());
         let dry = matches!(&command, Command::Bulk(bulk) if bulk.trial == Trial::DryRun);
         let before = db.total_changes();
         run("SAVEPOINT command")?;
@@ -255,8 +284,11 @@ impl Core {
         if dry {
             self.undone += db.total_changes() - before;
         }
+        #[cfg(test)]
+        super::tests::audit::check(db, &self.notes[notes..], answer.is_ok());
         if answer.is_err() {
             self.tally = tally;
+            self.notes.truncate(notes);
             // Where even this fails the transaction is gone, and the commit will say so.
             let _ = run("ROLLBACK TO command");
         }
@@ -285,6 +317,7 @@ impl Core {
         match finish() {
             Ok(wrote) => {
                 self.batch += i64::from(wrote);
+                self.wrote = wrote;
                 self.stats.commits += u64::from(wrote);
                 Ok(answers)
             }
@@ -306,11 +339,13 @@ impl Core {
         // It is there; a further commit that succeeds makes it durable too.
         if there && self.touch().is_ok() {
             self.stats.commits += 1;
+            self.wrote = true;
             return answers;
         }
         if there {
             self.db = None;
         }
+        self.notes.clear();
         vec![Err(error); count]
     }
 
@@ -334,6 +369,7 @@ impl Core {
             rules: &self.rules,
             channels: &mut self.channels,
             tally: &mut self.tally,
+            notes: &mut self.notes,
         };
         match command {
             Command::Rules(_) => Ok(Answer::Done),

@@ -105,7 +105,9 @@ impl Step<'_> {
                     next_at_ms
                 ],
             )?;
-            ids.push(DeliveryId { number, nonce });
+            let id = DeliveryId { number, nonce };
+            self.row_made(id, body.channel, origin.turn.map(|(turn, _)| turn), row.kind)?;
+            ids.push(id);
         }
         Ok(ids)
     }
@@ -257,6 +259,7 @@ impl Step<'_> {
                      WHERE id = ?1",
                     (row.id.number, possible_double),
                 )?;
+                self.row_moved(row, queued.state, row.call, None)?;
                 self.send_claim(&queued, lease).map(Some)
             }
             Settle::Ask => self.ask_claim(row, lease).map(Some),
@@ -269,7 +272,7 @@ impl Step<'_> {
 
     /// `sending`, with its attempt open: committed before the adapter is called.
     fn send_claim(&mut self, row: &RowFacts, lease: Lease) -> Result<ClaimedDelivery> {
-        super::line::next_state(row, DeliveryEvent::Claimed)?;
+        let state = super::line::next_state(row, DeliveryEvent::Claimed)?;
         let token = self.env.claim_token();
         let now_ms = self.now.wall_ms;
         let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms));
@@ -281,6 +284,7 @@ impl Step<'_> {
              WHERE id = ?1",
             (row.id.number, call, self.rules.boot.0, token.0, expires, now_ms),
         )?;
+        self.row_moved(row, state, call, None)?;
         let digest = self.channels.by_id.get(&row.channel).map(|rules| rules.digest.clone());
         self.execute(
             "INSERT INTO attempt (delivery_id, call, started_at_ms, digest)

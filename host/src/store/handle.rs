@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Core, CoreStats};
 use super::face::{Answer, ChannelRules, Command, StoreError};
+use super::notes::{Commit, Note, Watch};
 use super::query::{Query, Rows};
 use super::read::{AgeRules, Reader};
 use super::step::Result;
@@ -40,6 +41,8 @@ struct Inner {
     readers: Mutex<Vec<Connection>>,
     reading: tokio::sync::Semaphore,
     writer: Arc<WriterState>,
+    /// Told of each commit where there is no writer thread that tells.
+    watch: Option<Arc<dyn Watch>>,
     /// Commands that a simulation has refused.
     refusals: AtomicU64,
 }
@@ -109,10 +112,18 @@ impl Store {
     /// # Errors
     /// Where the file is no store, of a newer schema, or cannot be written.
     pub fn open(path: &Path, env: &Env) -> Result<Self> {
+        Self::open_watched(path, env, None)
+    }
+
+    /// As [`Store::open`], with somebody who is told of each commit.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_watched(path: &Path, env: &Env, watch: Option<Arc<dyn Watch>>) -> Result<Self> {
         let core = Core::open(path, env)?;
         let state = Arc::new(WriterState::default());
-        let sender = writer::start(core, path, env, Arc::clone(&state))?;
-        Ok(Self::with(path, env, Engine::Threaded(sender), state))
+        let sender = writer::start(core, path, env, Arc::clone(&state), watch)?;
+        Ok(Self::with(path, env, Engine::Threaded(sender), state, None))
     }
 
     /// Opens the store without a thread: each command is applied where it is called.
@@ -120,11 +131,26 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn inline(path: &Path, env: &Env) -> Result<Self> {
-        let core = Core::open(path, env)?;
-        Ok(Self::with(path, env, Engine::Inline(Box::new(Mutex::new(core))), Arc::default()))
+        Self::inline_watched(path, env, None)
     }
 
-    fn with(path: &Path, env: &Env, engine: Engine, writer: Arc<WriterState>) -> Self {
+    /// As [`Store::inline`], with somebody who is told of each commit.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn inline_watched(path: &Path, env: &Env, watch: Option<Arc<dyn Watch>>) -> Result<Self> {
+        let core = Core::open(path, env)?;
+        let engine = Engine::Inline(Box::new(Mutex::new(core)));
+        Ok(Self::with(path, env, engine, Arc::default(), watch))
+    }
+
+    fn with(
+        path: &Path,
+        env: &Env,
+        engine: Engine,
+        writer: Arc<WriterState>,
+        watch: Option<Arc<dyn Watch>>,
+    ) -> Self {
         Self(Arc::new(Inner {
             path: path.to_owned(),
             env: env.clone(),
@@ -133,6 +159,7 @@ impl Store {
             readers: Mutex::default(),
             reading: tokio::sync::Semaphore::new(READERS_MAX),
             writer,
+            watch,
             refusals: AtomicU64::new(0),
         }))
     }
@@ -179,7 +206,7 @@ impl Store {
     fn apply_inline(&self, core: &Mutex<Core>, command: Command) -> Result<Answer> {
         let left = &self.0.refusals;
         let refuse = |left: u64| left.checked_sub(1);
-        let now = self.0.env.now();
+        let (now, began) = (self.0.env.now(), self.0.env.elapsed());
         if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuse).is_ok() {
             let full = Err(StoreError::NotWritable("the simulated disk is full".to_owned()));
             self.0.writer.note(now.mono_ms, false, std::slice::from_ref(&full));
@@ -189,6 +216,11 @@ impl Store {
         let before = core.stats().commits;
         let mut answers = core.apply(now, vec![command]);
         self.0.writer.note(now.mono_ms, core.stats().commits != before, &answers);
+        if let Some(watch) = self.0.watch.as_ref().filter(|_| core.wrote()) {
+            let took = self.0.env.elapsed().saturating_sub(began);
+            watch.committed(&Commit { commands: 1, took, notes: core.notes() });
+        }
+        core.notes().iter().for_each(Note::log);
         answers.pop().unwrap_or_else(|| Err(gone()))
     }
 

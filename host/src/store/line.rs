@@ -101,6 +101,7 @@ impl Step<'_> {
              WHERE id = ?1",
             (row.id.number, delivery_code(state), code, reason, now_ms),
         )?;
+        self.row_moved(row, state, row.call, code)?;
         if state.is_live() {
             return Err(StoreError::Invalid(format!("{state:?} is no rest for {}", row.id)));
         }
@@ -146,7 +147,7 @@ impl Step<'_> {
              WHERE id = ?1",
             (row.id.number, delivery_code(state), code, reason, self.now.wall_ms),
         )?;
-        Ok(())
+        self.row_moved(row, state, row.call, Some(code))
     }
 
     /// A turn wants rows no more: queued ones are cancelled, open unknowns held. What is at the

@@ -6,6 +6,7 @@ use super::face::{
     AbortScope, ChannelSwitch, NewDelivery, Operated, ReplayOf, Resolution, StoreError,
 };
 use super::line::RowFacts;
+use super::notes::ChannelMove;
 use super::step::{Result, Step, from_json, turn_id};
 use crate::lifecycle::delivery::{DeliveryEvent, DeliveryState, code as row_code};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
@@ -265,6 +266,9 @@ impl Step<'_> {
                     [id],
                 )?;
                 self.release_waiting(id)?;
+                if changed == 1 {
+                    self.channel_moved(id, ChannelMove::Resumed, None)?;
+                }
                 changed == 1
             }
             ChannelSwitch::HoldBack { for_ms } => {

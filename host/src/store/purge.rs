@@ -51,6 +51,7 @@ impl Step<'_> {
             ended.push(turn);
         }
         self.release_key(turn)?;
+        self.tell_purged(turn)?;
         self.forget_turn(turn.number)?;
         for row in rows.iter().filter(|row| row.state.is_live()) {
             self.settle_delivery_line(row.conversation)?;
@@ -91,6 +92,21 @@ impl Step<'_> {
             return Ok(Some(sentence));
         }
         Ok(None)
+    }
+
+    /// Rows that were at the adapter of a removed channel when their host died, and now are gone.
+    fn tell_purged(&mut self, turn: TurnId) -> Result<()> {
+        let live: Vec<i64> = self.all(
+            "SELECT id FROM delivery WHERE turn_id = ?1 AND state < 3 ORDER BY id",
+            [turn.number],
+            |r| r.get(0),
+        )?;
+        for number in live {
+            if let Some(row) = self.row(number)? {
+                self.row_purged(&row)?;
+            }
+        }
+        Ok(())
     }
 
     fn rows_of_turn(&self, turn: TurnId) -> Result<Vec<OfTurn>> {

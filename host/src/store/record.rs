@@ -3,12 +3,13 @@
 
 use super::face::{AskAnswer, ClaimNext, DeliveryClaim, Next, RecordOutcome, Recorded, TurnEnd};
 use super::line::RowFacts;
+use super::notes::ChannelMove;
 use super::step::{NEVER_MS, Result, Step, delivery_code, ms, to_json};
 use crate::lifecycle::delivery::{
     self, DeliveryEvent, DeliveryState, Rest, SendingRow, SideEffect,
 };
 use crate::lifecycle::outcome::{
-    CallError, Fault, Lookup, NotSent, Outcome, RateScope, Receipt, StateWrites,
+    CallError, Fault, Lookup, Outcome, RateScope, Receipt, StateWrites,
 };
 use crate::lifecycle::{retry, settle};
 
@@ -37,39 +38,6 @@ impl Step<'_> {
 
     fn holds(&self, row: &RowFacts, claim: &DeliveryClaim, state: DeliveryState) -> bool {
         row.state == state && row.claim_token == Some(claim.token.0) && row.call == claim.call
-    }
-
-    fn close_attempt(
-        &mut self,
-        row: &RowFacts,
-        call: u32,
-        outcome: &Outcome,
-        digest: &str,
-        ledger: &str,
-        contradicted: bool,
-    ) -> Result<()> {
-        let (word, fault, receipt) = describe(outcome);
-        let receipt = receipt.map(to_json).transpose()?;
-        let digest = Some(digest).filter(|digest| !digest.is_empty());
-        self.execute(
-            "UPDATE attempt SET ended_at_ms = ?3, outcome = ?4, code = ?5, reason = ?6,
-               digest = coalesce(?7, digest), ledger = ?8, receipt = coalesce(?9, receipt),
-               contradicted = ?10
-             WHERE delivery_id = ?1 AND call = ?2",
-            rusqlite::params![
-                row.id.number,
-                call,
-                self.now.wall_ms,
-                word,
-                fault.as_ref().map(|fault| &fault.code),
-                fault.as_ref().map(|fault| &fault.sentence),
-                digest,
-                ledger,
-                receipt,
-                contradicted
-            ],
-        )?;
-        Ok(())
     }
 
     fn after_send(
@@ -138,27 +106,6 @@ impl Step<'_> {
         Ok(end)
     }
 
-    /// Proof that the message arrived, other than this attempt's own word.
-    fn proof(&self, row: &RowFacts) -> Result<Option<Receipt>> {
-        if row.call > 1 {
-            let earlier = self.one(
-                "SELECT receipt FROM attempt WHERE delivery_id = ?1 AND receipt IS NOT NULL
-                 ORDER BY call LIMIT 1",
-                [row.id.number],
-                |r| r.get::<_, String>(0),
-            )?;
-            if let Some(text) = earlier {
-                return super::step::from_json(&text).map(Some);
-            }
-        }
-        let told = self.one(
-            "SELECT platform_id FROM receipt WHERE delivery_id = ?1 AND fate != 'failed' LIMIT 1",
-            [row.id.number],
-            |r| r.get::<_, Option<String>>(0),
-        )?;
-        Ok(told.map(|id| Receipt { platform_id: id.unwrap_or_default(), extras: Vec::new() }))
-    }
-
     pub(super) fn delivered(
         &mut self,
         row: &RowFacts,
@@ -220,6 +167,7 @@ impl Step<'_> {
                 waits_for_channel
             ],
         )?;
+        self.row_moved(row, state, row.call, rest.code.as_deref())?;
         self.settle_delivery_line(row.conversation)
     }
 
@@ -233,6 +181,7 @@ impl Step<'_> {
              WHERE id = ?1",
             (row.id.number, delivery_code(state), rest.attempts, &rest.code, &rest.reason),
         )?;
+        self.row_moved(row, state, row.call, rest.code.as_deref())?;
         let Some(open) = self.row(row.id.number)? else { return Ok(None) };
         self.look_again(&open)
     }
@@ -303,7 +252,7 @@ impl Step<'_> {
             "UPDATE channel SET not_before_ms = ?2, not_before_set_ms = ?3 WHERE id = ?1",
             (channel, now_ms.saturating_add(ms(for_ms)), now_ms),
         )?;
-        Ok(())
+        self.channel_moved(channel, ChannelMove::HeldBack { for_ms }, None)
     }
 
     /// Whether the channel was not paused before.
@@ -313,6 +262,9 @@ impl Step<'_> {
              WHERE id = ?1 AND pause_code IS NULL",
             (channel, &fault.code, &fault.sentence),
         )?;
+        if changed == 1 {
+            self.channel_moved(channel, ChannelMove::Paused, Some(&fault.code))?;
+        }
         Ok(changed == 1)
     }
 
@@ -438,6 +390,7 @@ impl Step<'_> {
         let state = super::line::next_state(row, DeliveryEvent::Resend)?;
         let sql = "UPDATE delivery SET state = ?2, asked = 0 WHERE id = ?1";
         self.execute(sql, (row.id.number, delivery_code(state)))?;
+        self.row_moved(row, state, row.call, None)?;
         let Some(queued) = self.row(row.id.number)? else { return Ok(None) };
         if row.unwanted || spent {
             let (event, word, words) = if row.unwanted {
@@ -474,26 +427,5 @@ impl Step<'_> {
             claimed.turn = self.claim_next_turn(now.conversation, next.turn)?.turn;
         }
         Ok(claimed)
-    }
-}
-
-/// An outcome as the attempt's row has it: word, fault, receipt.
-fn describe(outcome: &Outcome) -> (&'static str, Option<Fault>, Option<&Receipt>) {
-    let wait = |for_ms: &u64| Fault::new("rate_limited", format!("asked to wait {for_ms} ms"));
-    match outcome {
-        Outcome::Delivered(receipt) => ("delivered", None, Some(receipt)),
-        Outcome::Rejected(fault) => ("rejected", Some(fault.clone()), None),
-        Outcome::Unknown(fault) => ("unknown", Some(fault.clone()), None),
-        Outcome::NotSent(not_sent) => match not_sent {
-            NotSent::Transient(fault) => ("transient", Some(fault.clone()), None),
-            NotSent::RateLimited { retry_after_ms, .. } => {
-                ("rate_limited", Some(wait(retry_after_ms)), None)
-            }
-            NotSent::Offline(fault) => ("offline", Some(fault.clone()), None),
-            NotSent::Closed(fault) => ("closed", Some(fault.clone()), None),
-            NotSent::Moved(_) => ("moved", None, None),
-            NotSent::Unauthorized(fault) => ("unauthorized", Some(fault.clone()), None),
-            NotSent::Stopped => ("stopped", None, None),
-        },
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::face::{ChannelRules, HostRules, StoreError};
+use super::notes::Note;
 use crate::env::{Env, Now};
 use crate::lifecycle::delivery::DeliveryState;
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
@@ -43,6 +44,8 @@ pub(super) struct Step<'a> {
     pub(super) rules: &'a HostRules,
     pub(super) channels: &'a mut Channels,
     pub(super) tally: &'a mut Tally,
+    /// What it did, told once it is committed.
+    pub(super) notes: &'a mut Vec<Note>,
 }
 
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {

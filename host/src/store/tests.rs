@@ -1,5 +1,6 @@
 //! The store at work on a real SQLite file: one lifecycle after the other.
 
+pub(super) mod audit;
 mod bulk;
 mod faults;
 mod later;

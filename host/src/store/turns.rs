@@ -22,11 +22,13 @@ const SUSPECT_FROM: i64 = 3;
 #[derive(Debug, Clone)]
 pub(super) struct TurnFacts {
     pub(super) id: TurnId,
+    pub(super) channel: i64,
     pub(super) conversation: i64,
     pub(super) state: TurnState,
     pub(super) outcome_unknown: bool,
     pub(super) charges: Charges,
     pub(super) try_number: u32,
+    pub(super) accepted_at_ms: i64,
 }
 
 impl Step<'_> {
@@ -102,17 +104,19 @@ impl Step<'_> {
     ) -> Result<Option<ClaimedTurn>> {
         let row = self.one(
             "SELECT channel_id, conversation_id, accepted_at_ms, payload, try, host_losses,
-               replay_of FROM turn WHERE id = ?1",
+               replay_of, due_ms FROM turn WHERE id = ?1",
             [turn.number],
             |r| {
                 let ids: (i64, i64) = (r.get(0)?, r.get(1)?);
                 let rest: (i64, String, u32, i64) = (r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?);
-                Ok((ids, rest, r.get::<_, Option<i64>>(6)?))
+                Ok((ids, rest, r.get::<_, Option<i64>>(6)?, r.get::<_, i64>(7)?))
             },
         )?;
-        let Some((ids, (accepted_at_ms, payload, try_number, losses), replay_of)) = row else {
+        let Some((ids, (accepted_at_ms, payload, try_number, losses), replay_of, due_ms)) = row
+        else {
             return Ok(None);
         };
+        self.turn_claimed(turn, ids.0, try_number, accepted_at_ms, due_ms)?;
         let channel = self.channel_name(ids.0)?;
         let conversation = self.conversation_name(ids.1)?;
         let claim = TurnClaim { turn, token, try_number };
@@ -209,23 +213,33 @@ impl Step<'_> {
 
     pub(super) fn turn_facts(&self, turn: TurnId) -> Result<Option<TurnFacts>> {
         let row = self.one(
-            "SELECT conversation_id, state, code, tries, host_losses, try FROM turn
-             WHERE id = ?1 AND nonce = ?2",
+            "SELECT conversation_id, state, code, tries, host_losses, try, channel_id,
+               accepted_at_ms
+             FROM turn WHERE id = ?1 AND nonce = ?2",
             (turn.number, turn.nonce.cast_signed()),
             |r| {
                 let first: (i64, i64, Option<String>) = (r.get(0)?, r.get(1)?, r.get(2)?);
-                Ok((first, r.get(3)?, r.get(4)?, r.get(5)?))
+                let counts: (u32, u32, u32) = (r.get(3)?, r.get(4)?, r.get(5)?);
+                Ok((first, counts, (r.get(6)?, r.get(7)?)))
             },
         )?;
-        let Some(((conversation, state, word), tries, host_losses, try_number)) = row else {
+        let Some((first, (tries, host_losses, try_number), (channel, accepted_at_ms))) = row else {
             return Ok(None);
         };
+        let (conversation, state, word) = first;
         let state = turn_state(state)?;
         let outcome_unknown = word.as_deref() == Some(code::OUTCOME_UNKNOWN);
         let charges = Charges { tries, host_losses };
-        let facts =
-            TurnFacts { id: turn, conversation, state, outcome_unknown, charges, try_number };
-        Ok(Some(facts))
+        Ok(Some(TurnFacts {
+            id: turn,
+            channel,
+            conversation,
+            state,
+            outcome_unknown,
+            charges,
+            try_number,
+            accepted_at_ms,
+        }))
     }
 
     pub(super) fn progress(
@@ -263,6 +277,7 @@ impl Step<'_> {
              WHERE id = ?1",
             (facts.id.number, turn_code(next)),
         )?;
+        self.turn_moved(&facts, next, None)?;
         let (ids, first) = self.enqueue(&facts, rows, claim_first)?;
         Ok(Answer::Enqueued { guarded: Guarded::Done, ids, first })
     }
@@ -324,6 +339,7 @@ impl Step<'_> {
                 now_ms
             ],
         )?;
+        self.turn_moved(&facts, state, word)?;
         self.unwant_rows(facts.id, UnwantedRows::All, delivery_code_word::TRY_LOST)?;
         self.settle_turn_line(facts.conversation)?;
         Ok(Answer::TurnEnded { guarded: Guarded::Done, end: None, next: Next::default() })
@@ -347,6 +363,7 @@ impl Step<'_> {
              WHERE id = ?1",
             (facts.id.number, turn_code(state), word, sentence, now_ms, by),
         )?;
+        self.turn_moved(facts, state, word)?;
         if !facts.state.is_ended() {
             self.tally.pending_turns -= 1;
         }

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
 use super::face::{Answer, Command, StoreError};
 use super::handle::{QUEUE_COMMANDS_MAX, WriterState};
+use super::notes::{Commit, Note, Watch};
 use super::schema;
 use super::step::Result;
 use crate::env::Env;
@@ -36,6 +38,7 @@ pub(super) fn start(
     path: &Path,
     env: &Env,
     state: Arc<WriterState>,
+    watch: Option<Arc<dyn Watch>>,
 ) -> Result<mpsc::Sender<Job>> {
     let (sender, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
     let (wake, calls) = sync_channel(1);
@@ -48,7 +51,7 @@ pub(super) fn start(
     .map_err(no_thread)?;
     let mut core = core;
     core.own_checkpoints()?;
-    let writer = Writer { core, env: env.clone(), state, wake };
+    let writer = Writer { core, env: env.clone(), state, watch, wake };
     env.thread("store-writer", move || writer.run(jobs)).map_err(no_thread)?;
     Ok(sender)
 }
@@ -57,6 +60,7 @@ struct Writer {
     core: Core,
     env: Env,
     state: Arc<WriterState>,
+    watch: Option<Arc<dyn Watch>>,
     wake: SyncSender<()>,
 }
 
@@ -70,13 +74,26 @@ impl Writer {
                 commands.push(job.command);
                 answers.push(job.answer);
             }
+            let (count, began) = (commands.len(), self.env.elapsed());
             let results = self.core.apply(self.env.now(), commands);
             self.publish(&results);
+            self.tell(count, began);
             for (answer, result) in answers.into_iter().zip(results) {
                 // Whoever asked may be gone; what was committed stays.
                 let _ = answer.send(result);
             }
+            // Whoever reads the log waits for nobody, and nobody for the log.
+            self.core.notes().iter().for_each(Note::log);
             self.bound_wal();
+        }
+    }
+
+    /// Tells who counts, before the answers: whoever was answered finds itself counted.
+    fn tell(&self, commands: usize, began: Duration) {
+        let notes = self.core.notes();
+        if let Some(watch) = self.watch.as_ref().filter(|_| self.core.wrote()) {
+            let took = self.env.elapsed().saturating_sub(began);
+            watch.committed(&Commit { commands, took, notes });
         }
     }
 
