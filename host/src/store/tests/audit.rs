@@ -41,10 +41,7 @@ pub(in crate::store) fn listen(db: &Connection) {
 }
 
 /// Compares what a command's notes say with what it wrote, in order.
-pub(in crate::store) fn check(db: &Connection, notes: &[Note], went_well: bool) {
-    if !went_well || db.is_autocommit() {
-        return;
-    }
+pub(in crate::store) fn check(db: &Connection, notes: &[Note]) {
     let mut statement =
         db.prepare_cached("SELECT what, id, was, is_now FROM moved ORDER BY n").unwrap();
     let written: Vec<Moved> = statement
