@@ -40,6 +40,6 @@ pub use core::{Core, CoreStats};
 pub use face::*;
 pub use handle::{ReadOnly, Store, StoreStats};
 pub use later::*;
-pub use pull_face::*;
 pub use notes::{ChannelMove, Commit, Happened, Note, Watch, word as delivery_word};
+pub use pull_face::*;
 pub use query::*;
