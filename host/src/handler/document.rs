@@ -73,6 +73,7 @@ pub(crate) mod tests {
                 part: 1,
                 text: "looking".to_owned(),
                 platform_id: None,
+                failed: None,
             }],
         }
     }
@@ -104,5 +105,46 @@ pub(crate) mod tests {
             }],
         });
         assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn what_is_no_new_message_says_what_it_is_and_what_failed_late_says_why() {
+        use crate::lifecycle::message::{Action, Deletion, OtherEvent};
+        use crate::lifecycle::outcome::Fault;
+        let mut document = document("hello");
+        let action = Action {
+            external_id: "a1".to_owned(),
+            conversation: "room".to_owned(),
+            context: None,
+            audience: crate::lifecycle::message::Audience::Direct,
+            sender: Sender::default(),
+            name: "buy".to_owned(),
+            value: Some("7".to_owned()),
+            on_message: Some("p1".to_owned()),
+            extras: vec![],
+        };
+        document.message = action.into_message();
+        let deletion = Deletion { conversation: "room".to_owned(), external_id: "m0".to_owned() };
+        let other = OtherEvent {
+            external_id: "o1".to_owned(),
+            kind: "joined".to_owned(),
+            conversation: Some("room".to_owned()),
+            sender: None,
+            extras: vec![],
+        };
+        document.context = vec![deletion.into_message(), other.into_message().unwrap()];
+        document.delivered[0].failed = Some(Fault::new("bounced", "No such address."));
+        let value = serde_json::to_value(&document).unwrap();
+        assert_eq!(value["message"]["text"], "buy 7");
+        assert_eq!(
+            value["message"]["event"],
+            serde_json::json!({"type": "action", "name": "buy", "value": "7", "on_message": "p1"})
+        );
+        assert_eq!(value["context"][0]["event"], serde_json::json!({"type": "deleted"}));
+        assert_eq!(
+            value["context"][1]["event"],
+            serde_json::json!({"type": "other", "kind": "joined"})
+        );
+        assert_eq!(value["delivered"][0]["failed"]["code"], "bounced");
     }
 }

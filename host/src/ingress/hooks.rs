@@ -224,12 +224,15 @@ fn report(channel: &ChannelName, accepted: &[AcceptedEvent], counts: &Counts) {
             AcceptedEvent::Turn { turn, .. } => debug!(%channel, %turn, "accepted"),
             AcceptedEvent::Duplicate { .. }
             | AcceptedEvent::Context
-            | AcceptedEvent::Receipt
-            | AcceptedEvent::NotServed => {}
+            | AcceptedEvent::Joined { .. }
+            | AcceptedEvent::Edited { .. }
+            | AcceptedEvent::TakenBack { .. }
+            | AcceptedEvent::Receipt { .. }
+            | AcceptedEvent::Dropped => {}
         }
     }
-    if counts.not_served > 0 {
-        info!(%channel, events = counts.not_served, "events of kinds that are not served yet");
+    if counts.dropped > 0 {
+        info!(%channel, events = counts.dropped, "events without a conversation are dropped");
     }
 }
 
@@ -261,8 +264,11 @@ mod tests {
 
     #[test]
     fn a_reply_with_events_beside_a_refusal_is_the_adapters_fault() {
-        use crate::lifecycle::message::InboundEvent;
-        let event = InboundEvent::NotServed { kind: "other".to_owned(), external_id: None };
+        use crate::lifecycle::message::{Deletion, InboundEvent};
+        let event = InboundEvent::Deleted(Deletion {
+            conversation: "room".to_owned(),
+            external_id: "m1".to_owned(),
+        });
         let reply = |status, events| WebhookReply { status, headers: vec![], body: vec![], events };
         assert_eq!(fault_of(&reply(204, vec![event.clone()])), None);
         assert_eq!(fault_of(&reply(401, vec![])), None);

@@ -98,7 +98,7 @@ impl IngressMetrics {
             ("duplicate", counts.duplicates),
             ("receipt", counts.receipts),
             ("refused", counts.refused),
-            ("not_served", counts.not_served),
+            ("dropped", counts.dropped),
         ] {
             if count > 0 {
                 let labels = EventLabels { channel: channel.0.clone(), kind };

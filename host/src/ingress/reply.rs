@@ -20,13 +20,15 @@ use crate::store::AcceptedEvent;
 /// What became of a batch, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
-    /// Messages that were new, context among them, and aborts.
+    /// Events that were new and stand in the store: messages, context among them, pieces, edits,
+    /// deletions, actions and aborts.
     pub(super) accepted: u64,
     pub(super) duplicates: u64,
     pub(super) receipts: u64,
     /// By a rule of the store, with a sentence in the log.
     pub(super) refused: u64,
-    pub(super) not_served: u64,
+    /// Without a conversation.
+    pub(super) dropped: u64,
 }
 
 impl Counts {
@@ -36,11 +38,14 @@ impl Counts {
             match event {
                 AcceptedEvent::Turn { .. }
                 | AcceptedEvent::Context
+                | AcceptedEvent::Joined { .. }
+                | AcceptedEvent::Edited { .. }
+                | AcceptedEvent::TakenBack { .. }
                 | AcceptedEvent::Abort { .. } => counts.accepted += 1,
                 AcceptedEvent::Duplicate { .. } => counts.duplicates += 1,
-                AcceptedEvent::Receipt => counts.receipts += 1,
+                AcceptedEvent::Receipt { .. } => counts.receipts += 1,
                 AcceptedEvent::Refused { .. } => counts.refused += 1,
-                AcceptedEvent::NotServed => counts.not_served += 1,
+                AcceptedEvent::Dropped => counts.dropped += 1,
             }
         }
         counts
@@ -162,12 +167,19 @@ fn turn_item(event: &AcceptedEvent) -> Option<String> {
         AcceptedEvent::Duplicate { turn: Some(turn), state: None } => {
             Some(format!("{turn};duplicate"))
         }
+        AcceptedEvent::Joined { turn } => Some(format!("{turn};state=queued;joined")),
+        AcceptedEvent::Edited { turn: Some(turn) } => Some(format!("{turn};state=queued;edited")),
+        AcceptedEvent::TakenBack { turn: Some(turn) } => {
+            Some(format!("{turn};state=aborted;taken-back"))
+        }
         AcceptedEvent::Duplicate { turn: None, .. }
+        | AcceptedEvent::Edited { turn: None }
+        | AcceptedEvent::TakenBack { turn: None }
         | AcceptedEvent::Context
         | AcceptedEvent::Abort { .. }
-        | AcceptedEvent::Receipt
+        | AcceptedEvent::Receipt { .. }
         | AcceptedEvent::Refused { .. }
-        | AcceptedEvent::NotServed => None,
+        | AcceptedEvent::Dropped => None,
     }
 }
 

@@ -7,7 +7,7 @@
 use sha2::{Digest, Sha256};
 
 use super::id::ChannelName;
-use super::message::{AbortRequest, InboundMessage};
+use super::message::{AbortRequest, Action, InboundMessage, OtherEvent};
 
 /// The longest identifier of the contract, in bytes.
 pub const ID_BYTES_MAX: usize = 512;
@@ -19,6 +19,14 @@ pub enum EventKind {
     Message,
     /// A request to stop.
     Abort,
+    /// New text of a message.
+    Edited,
+    /// A message that was taken back.
+    Deleted,
+    /// A button or a command.
+    Action,
+    /// Anything else.
+    Other,
 }
 
 impl EventKind {
@@ -27,6 +35,10 @@ impl EventKind {
         match self {
             Self::Message => "message",
             Self::Abort => "abort",
+            Self::Edited => "edited",
+            Self::Deleted => "deleted",
+            Self::Action => "action",
+            Self::Other => "other",
         }
     }
 }
@@ -104,6 +116,29 @@ pub fn message_content(message: &InboundMessage) -> ContentDigest {
 #[must_use]
 pub fn abort_content(abort: &AbortRequest) -> ContentDigest {
     ContentDigest(Frames::default().text("lastword.abort.1").text(&abort.sender.id).digest())
+}
+
+/// The content of an action: who, what and on what.
+#[must_use]
+pub fn action_content(action: &Action) -> ContentDigest {
+    let frames = Frames::default()
+        .text("lastword.action.1")
+        .text(&action.sender.id)
+        .text(&action.name)
+        .optional(action.value.as_deref().map(str::as_bytes))
+        .optional(action.on_message.as_deref().map(str::as_bytes));
+    ContentDigest(frames.digest())
+}
+
+/// The content of any other event: its kind and who did it. One reaction that changes from one
+/// sign to another has another id or another kind; what stands in `extras` may change unasked.
+#[must_use]
+pub fn other_content(other: &OtherEvent) -> ContentDigest {
+    let frames = Frames::default()
+        .text("lastword.other.1")
+        .text(&other.kind)
+        .optional(other.sender.as_ref().map(|sender| sender.id.as_bytes()));
+    ContentDigest(frames.digest())
 }
 
 /// Fields one behind the other, each with its length in front.

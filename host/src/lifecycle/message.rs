@@ -63,6 +63,110 @@ pub struct InboundMessage {
     pub group: Option<String>,
     pub wakes: bool,
     pub extras: Extras,
+    /// What it is, where it is no message that somebody wrote. Left out of JSON where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Happening>,
+}
+
+/// What happened, where a turn or its context is told of something that is no new message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Happening {
+    /// The message of this `external_id` says this now. An earlier turn may have had the old text.
+    Edited,
+    /// The message of this `external_id` was taken back.
+    Deleted,
+    /// A button was pressed or a command given; the text says the same in words.
+    Action { name: String, value: Option<String>, on_message: Option<String> },
+    /// Anything else, in the adapter's word for it.
+    Other { kind: String },
+}
+
+/// A person pressed a button or gave a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    pub external_id: String,
+    pub conversation: String,
+    pub context: Option<String>,
+    pub audience: Audience,
+    pub sender: Sender,
+    pub name: String,
+    pub value: Option<String>,
+    /// Platform id or external id of the message that it stood on.
+    pub on_message: Option<String>,
+    pub extras: Extras,
+}
+
+impl Action {
+    /// The action as the message of a turn: its text is the name, and the value behind it.
+    #[must_use]
+    pub fn into_message(self) -> InboundMessage {
+        let text = match &self.value {
+            Some(value) if !value.is_empty() => format!("{} {value}", self.name),
+            Some(_) | None => self.name.clone(),
+        };
+        let Self { name, value, on_message, .. } = self;
+        InboundMessage {
+            external_id: self.external_id,
+            conversation: self.conversation,
+            context: self.context,
+            audience: self.audience,
+            sender: self.sender,
+            text,
+            wakes: true,
+            extras: self.extras,
+            event: Some(Happening::Action { name, value, on_message }),
+            ..InboundMessage::default()
+        }
+    }
+}
+
+/// A person took a message back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    pub conversation: String,
+    /// Of the message that was taken back.
+    pub external_id: String,
+}
+
+impl Deletion {
+    /// The deletion as context: who did it and what the message said is not told again.
+    #[must_use]
+    pub fn into_message(self) -> InboundMessage {
+        InboundMessage {
+            external_id: self.external_id,
+            conversation: self.conversation,
+            event: Some(Happening::Deleted),
+            ..InboundMessage::default()
+        }
+    }
+}
+
+/// Anything else that a platform tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherEvent {
+    pub external_id: String,
+    /// `reaction`, `joined`, or `vendor.word`.
+    pub kind: String,
+    /// Without one it is counted and dropped.
+    pub conversation: Option<String>,
+    pub sender: Option<Sender>,
+    pub extras: Extras,
+}
+
+impl OtherEvent {
+    /// The event as context of its conversation; `None` where it has none.
+    #[must_use]
+    pub fn into_message(self) -> Option<InboundMessage> {
+        Some(InboundMessage {
+            external_id: self.external_id,
+            conversation: self.conversation?,
+            sender: self.sender.unwrap_or_default(),
+            extras: self.extras,
+            event: Some(Happening::Other { kind: self.kind }),
+            ..InboundMessage::default()
+        })
+    }
 }
 
 /// A person asked the running work in a conversation to stop.
@@ -107,14 +211,29 @@ pub enum Fate {
 #[serde(rename_all = "snake_case")]
 pub enum InboundEvent {
     Message(InboundMessage),
+    /// The same external id with new text.
+    Edited(InboundMessage),
+    Deleted(Deletion),
+    Action(Action),
     Abort(AbortRequest),
     Receipt(LateReceipt),
-    /// Of a kind that is not served yet (`edited`, `deleted`, `action`, `group`, `other`): counted
-    /// and logged by id, and left out, while the others of its batch are accepted.
-    NotServed {
-        kind: String,
-        external_id: Option<String>,
-    },
+    Other(OtherEvent),
+}
+
+impl InboundEvent {
+    /// Whether it may start a turn.
+    #[must_use]
+    pub fn wakes(&self) -> bool {
+        match self {
+            Self::Message(message) => message.wakes,
+            Self::Action(_) => true,
+            Self::Edited(_)
+            | Self::Deleted(_)
+            | Self::Abort(_)
+            | Self::Receipt(_)
+            | Self::Other(_) => false,
+        }
+    }
 }
 
 /// What a text is.
@@ -195,7 +314,7 @@ pub struct Reply {
     pub extras: Extras,
 }
 
-/// A message that an earlier try already delivered, as the handler is told of it.
+/// A message that was delivered before, as the handler is told of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveredPart {
     pub delivery_id: DeliveryId,
@@ -203,6 +322,10 @@ pub struct DeliveredPart {
     pub part: u32,
     pub text: String,
     pub platform_id: Option<String>,
+    /// Why the platform says later that it did not arrive after all: of an earlier turn of the
+    /// conversation. Left out of JSON where it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Fault>,
 }
 
 impl DeliveredPart {
@@ -216,6 +339,6 @@ impl DeliveredPart {
         receipt: &Receipt,
     ) -> Self {
         let platform_id = Some(receipt.platform_id.clone()).filter(|id| !id.is_empty());
-        Self { delivery_id: id, kind, part, text, platform_id }
+        Self { delivery_id: id, kind, part, text, platform_id, failed: None }
     }
 }

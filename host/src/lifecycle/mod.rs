@@ -19,6 +19,7 @@
 
 pub mod dedup;
 pub mod delivery;
+pub mod group;
 pub mod id;
 pub mod lease;
 pub mod message;

@@ -74,6 +74,7 @@ pub mod code {
     pub const DELIVERY_FAILED: &str = "delivery_failed";
     pub const TOO_OLD: &str = "too_old";
     pub const ABORTED: &str = "aborted";
+    pub const TAKEN_BACK: &str = "taken_back";
     pub const RESENT: &str = "resent";
     pub const UNREADABLE: &str = "unreadable";
     pub const HANDLER_DEADLINE: &str = "handler_deadline";

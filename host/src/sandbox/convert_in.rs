@@ -13,8 +13,8 @@ use super::limits::contract::{
 use super::spec::{Batch, PollError, WebhookReply};
 use super::text::visible;
 use crate::lifecycle::message::{
-    AbortRequest, Attachment, AttachmentSource, Audience, Extras, Fate, InboundEvent,
-    InboundMessage, LateReceipt, Sender, SentMessage,
+    AbortRequest, Action, Attachment, AttachmentSource, Audience, Deletion, Extras, Fate,
+    InboundEvent, InboundMessage, LateReceipt, OtherEvent, Sender, SentMessage,
 };
 use crate::lifecycle::outcome::{
     CallError, Fault, Lookup, RateScope, Receipt, SendAnswer, SendError,
@@ -186,10 +186,6 @@ impl Reader<'_> {
     }
 
     fn event(&self, event: wit::InboundEvent) -> Read<InboundEvent> {
-        let not_served = |kind: &str, id: &str| InboundEvent::NotServed {
-            kind: kind.to_owned(),
-            external_id: Some(visible(id, ID_BYTES_MAX)),
-        };
         Ok(match event {
             wit::InboundEvent::Message(message) => InboundEvent::Message(self.message(message)?),
             wit::InboundEvent::Abort(abort) => InboundEvent::Abort(AbortRequest {
@@ -199,21 +195,46 @@ impl Reader<'_> {
                 sender: self.sender(abort.sender)?,
             }),
             wit::InboundEvent::Receipt(receipt) => InboundEvent::Receipt(self.late(receipt)?),
-            wit::InboundEvent::Edited(message) => not_served("edited", &message.external_id),
-            wit::InboundEvent::Deleted(deletion) => not_served("deleted", &deletion.external_id),
-            wit::InboundEvent::Action(action) => not_served("action", &action.external_id),
-            wit::InboundEvent::Other(other) => not_served("other", &other.external_id),
+            wit::InboundEvent::Edited(message) => InboundEvent::Edited(self.message(message)?),
+            wit::InboundEvent::Deleted(deletion) => InboundEvent::Deleted(Deletion {
+                conversation: self.id("a deletion's conversation", deletion.conversation)?,
+                external_id: self.id("a deletion's external-id", deletion.external_id)?,
+            }),
+            wit::InboundEvent::Action(action) => InboundEvent::Action(self.action(action)?),
+            wit::InboundEvent::Other(other) => InboundEvent::Other(OtherEvent {
+                external_id: self.id("an event's external-id", other.external_id)?,
+                kind: visible(&other.kind, WORD_BYTES_MAX),
+                conversation: self.some_id("an event's conversation", other.conversation)?,
+                sender: other.sender.map(|sender| self.sender(sender)).transpose()?,
+                extras: self.extras(other.extras)?,
+            }),
+        })
+    }
+
+    fn text(&self, what: &str, text: String) -> Read<String> {
+        let (bytes, most) = (text.len(), self.limits.text_bytes);
+        if bytes as u64 > most {
+            return Err(Refused(format!("{what} has {bytes} bytes; {most} is the most")));
+        }
+        Ok(text)
+    }
+
+    fn action(&self, action: wit::Action) -> Read<Action> {
+        let value = action.value.map(|value| self.text("an action's value", value)).transpose()?;
+        Ok(Action {
+            external_id: self.id("an action's external-id", action.external_id)?,
+            conversation: self.id("an action's conversation", action.conversation)?,
+            context: self.context(action.context)?,
+            audience: audience(action.audience),
+            sender: self.sender(action.sender)?,
+            name: self.text("an action's name", action.name)?,
+            value,
+            on_message: self.some_id("an action's on-message", action.on_message)?,
+            extras: self.extras(action.extras)?,
         })
     }
 
     fn message(&self, message: wit::InboundMessage) -> Read<InboundMessage> {
-        if message.text.len() as u64 > self.limits.text_bytes {
-            return Err(Refused(format!(
-                "a message's text has {} bytes; {} is the most",
-                message.text.len(),
-                self.limits.text_bytes
-            )));
-        }
         if message.attachments.len() > ATTACHMENTS_MAX {
             return Err(Refused(format!(
                 "a message has {} attachments; {ATTACHMENTS_MAX} is the most",
@@ -225,19 +246,16 @@ impl Reader<'_> {
             external_id: self.id("a message's external-id", message.external_id)?,
             conversation: self.id("a message's conversation", message.conversation)?,
             context: self.context(message.context)?,
-            audience: match message.audience {
-                wit::Audience::Direct => Audience::Direct,
-                wit::Audience::Group => Audience::Group,
-                wit::Audience::Unknown => Audience::Unknown,
-            },
+            audience: audience(message.audience),
             sender: self.sender(message.sender)?,
-            text: message.text,
+            text: self.text("a message's text", message.text)?,
             attachments: attachments.collect::<Read<_>>()?,
             sent_at_ms: message.sent_at_ms,
             reply_to: self.some_id("a message's reply-to", message.reply_to)?,
             group: self.some_id("a message's group", message.group)?,
             wakes: message.wakes,
             extras: self.extras(message.extras)?,
+            event: None,
         })
     }
 
@@ -291,6 +309,14 @@ impl Reader<'_> {
             },
             at_ms: receipt.at_ms,
         })
+    }
+}
+
+fn audience(audience: wit::Audience) -> Audience {
+    match audience {
+        wit::Audience::Direct => Audience::Direct,
+        wit::Audience::Group => Audience::Group,
+        wit::Audience::Unknown => Audience::Unknown,
     }
 }
 

@@ -1,25 +1,35 @@
 //! Accepting: a platform's batch goes in whole or not at all, each message once.
 
 use super::due::Begins;
-use super::face::{Accept, Accepted, AcceptedEvent, ClaimedTurn, StoreError};
+use super::events::Overtaken;
+use super::face::{Accept, Accepted, AcceptedEvent, StoreError};
 use super::later::Due;
+use super::pieces::Gathered;
 use super::step::{NEVER_MS, Result, Step, from_json, ms, to_json, turn_code, turn_id, turn_state};
-use crate::lifecycle::dedup::{self, EventKind};
+use crate::lifecycle::dedup::{self, ContentDigest, EventKind};
 use crate::lifecycle::id::{ChannelName, TurnId};
 use crate::lifecycle::message::{AbortRequest, InboundEvent, InboundMessage};
 use crate::lifecycle::turn::{TurnState, code};
 
 /// Contents that one key may have had: an id used again for other words is another message.
-const CONTENTS_PER_KEY_MAX: usize = 3;
+pub(super) const CONTENTS_PER_KEY_MAX: usize = 3;
 /// Bytes of a digest that are kept: 128 bits keep keys apart, and half the index.
 const KEY_BYTES: usize = 16;
+/// Of an event that is the same whatever it says: a stop, a deletion. Beside a message's key it
+/// says that the message was taken back before it came.
+pub(super) const NO_CONTENT: [u8; KEY_BYTES] = [0; KEY_BYTES];
 
 /// A key that is there already, with the turn that it stands for.
-struct Known {
-    content: Vec<u8>,
-    turn: Option<TurnId>,
-    state: Option<TurnState>,
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) content: Vec<u8>,
+    pub(super) turn: Option<TurnId>,
+    pub(super) state: Option<TurnState>,
+    pub(super) accepted_at_ms: i64,
 }
+
+/// An event that was accepted, and its turn where that may be claimed at once.
+pub(super) type Taken = (AcceptedEvent, Option<TurnId>);
 
 impl Step<'_> {
     pub(super) fn accept(&mut self, accept: Accept) -> Result<Accepted> {
@@ -32,37 +42,34 @@ impl Step<'_> {
             state_dropped: false,
             next_due_ms: None,
         };
+        let mut claimable = Vec::new();
         for event in events {
-            let done = match event {
-                InboundEvent::Message(message) => {
-                    let may_claim = claim.filter(|_| out.claimed.is_none());
-                    let (done, turn) = self.accept_message(channel_id, &channel, message)?;
-                    if let (Some(lease), Some(turn)) = (may_claim, turn) {
-                        out.claimed = self.claim_turn_by_number(turn, lease)?;
-                    }
-                    done
-                }
-                InboundEvent::Abort(request) => {
-                    let done = self.accept_abort(channel_id, &channel, &request)?;
-                    if let AcceptedEvent::Abort { stopped } = &done {
-                        out.stopped.extend(stopped);
-                        forget_stopped(&mut out.claimed, stopped);
-                    }
-                    done
-                }
-                InboundEvent::Receipt(receipt) => {
-                    self.accept_receipt(channel_id, &receipt)?;
-                    AcceptedEvent::Receipt
-                }
-                InboundEvent::NotServed { .. } => {
-                    self.execute(
-                        "UPDATE meta SET value = value + 1 WHERE name = 'not_served'",
-                        [],
-                    )?;
-                    AcceptedEvent::NotServed
-                }
-            };
+            let (done, turn) = self.accept_event(channel_id, &channel, event)?;
+            match &done {
+                AcceptedEvent::Abort { stopped } => out.stopped.extend(stopped),
+                AcceptedEvent::TakenBack { turn: Some(turn) } => out.stopped.push(*turn),
+                AcceptedEvent::Turn { .. }
+                | AcceptedEvent::Joined { .. }
+                | AcceptedEvent::Duplicate { .. }
+                | AcceptedEvent::Context
+                | AcceptedEvent::Edited { .. }
+                | AcceptedEvent::TakenBack { turn: None }
+                | AcceptedEvent::Receipt { .. }
+                | AcceptedEvent::Refused { .. }
+                | AcceptedEvent::Dropped => {}
+            }
+            claimable.extend(turn);
             out.events.push(done);
+        }
+        // After all events: what comes later in the batch may edit, stop or take back what came
+        // earlier, and none of it has run yet.
+        if let Some(lease) = claim {
+            for turn in claimable {
+                out.claimed = self.claim_turn_by_number(turn, lease)?;
+                if out.claimed.is_some() {
+                    break;
+                }
+            }
         }
         if let Some(value) = cursor {
             self.execute(
@@ -75,102 +82,157 @@ impl Step<'_> {
         Ok(out)
     }
 
+    fn accept_event(
+        &mut self,
+        channel_id: i64,
+        channel: &ChannelName,
+        event: InboundEvent,
+    ) -> Result<Taken> {
+        let done = match event {
+            InboundEvent::Message(message) => {
+                return self.accept_message(channel_id, channel, message);
+            }
+            InboundEvent::Action(action) => return self.accept_action(channel_id, channel, action),
+            InboundEvent::Edited(edited) => self.accept_edited(channel_id, channel, edited)?,
+            InboundEvent::Deleted(deletion) => {
+                self.accept_deleted(channel_id, channel, deletion)?
+            }
+            InboundEvent::Abort(request) => self.accept_abort(channel_id, channel, &request)?,
+            InboundEvent::Receipt(receipt) => {
+                let failed = self.accept_receipt(channel_id, &receipt)?;
+                AcceptedEvent::Receipt { failed }
+            }
+            InboundEvent::Other(other) => self.accept_other(channel_id, channel, other)?,
+        };
+        Ok((done, None))
+    }
+
     fn accept_message(
         &mut self,
         channel_id: i64,
         channel: &ChannelName,
         message: InboundMessage,
-    ) -> Result<(AcceptedEvent, Option<TurnId>)> {
+    ) -> Result<Taken> {
         let key = key(channel, &message.conversation, &message.external_id, EventKind::Message)?;
-        let content = dedup::message_content(&message).0[..KEY_BYTES].to_vec();
+        let content = message_content(&message);
         let known = self.known(&key)?;
         if let Some(same) = known.iter().find(|known| known.content == content) {
             let (turn, state) = (same.turn, same.state);
             if turn.is_none() && message.wakes {
-                return self.wake(channel_id, &key, &content, &message);
+                let conversation = self.conversation_heard(channel_id, &message)?;
+                self.forget_context(conversation, &key)?;
+                return self.take_in(channel_id, conversation, &key, &content, message);
             }
             return Ok((AcceptedEvent::Duplicate { turn, state }, None));
         }
-        if known.len() >= CONTENTS_PER_KEY_MAX {
-            let sentence = format!(
-                "the platform used one message id for more than {CONTENTS_PER_KEY_MAX} different \
-                 contents; this one is not accepted"
-            );
-            return Ok((AcceptedEvent::Refused { sentence }, None));
+        // Known, and says something else: an edit or a deletion may have come before it.
+        let message = if known.is_empty() {
+            message
+        } else {
+            match self.overtaken(channel_id, channel, &key, &content, &known, message)? {
+                Overtaken::Done(taken) => return Ok(taken),
+                Overtaken::No(message) => message,
+            }
+        };
+        if contents_of(&known) >= CONTENTS_PER_KEY_MAX {
+            return Ok((used_too_often("message"), None));
         }
         let conversation = self.conversation_heard(channel_id, &message)?;
-        if !message.wakes {
-            self.keep_context(conversation, &key, &content, &message)?;
-            return Ok((AcceptedEvent::Context, None));
+        self.take_in(channel_id, conversation, &key, &content, message)
+    }
+
+    /// A message that is new, or wakes for the first time: a turn, a piece of one, or context.
+    pub(super) fn take_in(
+        &mut self,
+        channel_id: i64,
+        conversation: i64,
+        key: &[u8],
+        content: &[u8],
+        message: InboundMessage,
+    ) -> Result<Taken> {
+        let taken = match self.gather(channel_id, conversation, key, &message)? {
+            Gathered::Nothing if message.wakes => {
+                let (turn, state) =
+                    self.insert_turn(channel_id, conversation, &message, Some(key), None)?;
+                let claimable = Some(turn).filter(|_| state == TurnState::Queued);
+                (AcceptedEvent::Turn { turn, state }, Some(turn), claimable)
+            }
+            Gathered::New(turn, state) => (AcceptedEvent::Turn { turn, state }, Some(turn), None),
+            Gathered::Joined(turn) => (AcceptedEvent::Joined { turn }, Some(turn), None),
+            Gathered::Nothing | Gathered::TooLate => {
+                self.keep_context(conversation, key, &message)?;
+                (AcceptedEvent::Context, None, None)
+            }
+        };
+        let (done, turn, claimable) = taken;
+        match turn {
+            Some(turn) => self.belongs(key, content, turn)?,
+            None => self.remember(key, content)?,
         }
-        let (turn, state) =
-            self.insert_turn(channel_id, conversation, &message, Some(&key), None)?;
+        Ok((done, claimable))
+    }
+
+    /// The key and content stand for this turn from now on.
+    pub(super) fn belongs(&mut self, key: &[u8], content: &[u8], turn: TurnId) -> Result<()> {
         self.execute(
             "INSERT INTO dedup (key, content, turn_id, turn_nonce, accepted_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-            (&key, &content, turn.number, turn.nonce.cast_signed(), self.now.wall_ms),
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (key, content) DO UPDATE
+               SET turn_id = ?3, turn_nonce = ?4, expires_at_ms = NULL",
+            (key, content, turn.number, turn.nonce.cast_signed(), self.now.wall_ms),
         )?;
-        let claimable = Some(turn).filter(|_| state == TurnState::Queued);
-        Ok((AcceptedEvent::Turn { turn, state }, claimable))
+        Ok(())
+    }
+
+    /// The same for all that is known of the key and stands for no turn yet.
+    pub(super) fn belongs_all(&mut self, key: &[u8], turn: TurnId) -> Result<()> {
+        self.execute(
+            "UPDATE dedup SET turn_id = ?3, turn_nonce = ?4, expires_at_ms = NULL
+             WHERE key = ?1 AND content != ?2 AND turn_id IS NULL",
+            (key, NO_CONTENT, turn.number, turn.nonce.cast_signed()),
+        )?;
+        Ok(())
     }
 
     /// What is known of a key, entries past their window left out and removed.
-    fn known(&mut self, key: &[u8]) -> Result<Vec<Known>> {
+    pub(super) fn known(&mut self, key: &[u8]) -> Result<Vec<Known>> {
         let now_ms = self.now.wall_ms;
         let window_ms = ms(self.rules.dedup_window_ms);
         let rows = self.all(
             "SELECT d.content, d.turn_id, d.turn_nonce, coalesce(t.state, d.turn_state),
                     coalesce(d.expires_at_ms,
                              max(d.accepted_at_ms, coalesce(t.ended_at_ms, d.accepted_at_ms)) + ?2),
-                    t.id IS NOT NULL AND t.ended_at_ms IS NULL
+                    t.id IS NOT NULL AND t.ended_at_ms IS NULL, d.accepted_at_ms
              FROM dedup d LEFT JOIN turn t ON t.id = d.turn_id AND t.nonce = d.turn_nonce
              WHERE d.key = ?1",
             (key, window_ms),
             |r| {
                 let ids: (Option<i64>, Option<i64>) = (r.get(1)?, r.get(2)?);
-                Ok((r.get(0)?, ids, r.get(3)?, r.get::<_, i64>(4)?, r.get::<_, bool>(5)?))
+                let state: Option<i64> = r.get(3)?;
+                let times: (i64, i64) = (r.get(4)?, r.get(6)?);
+                Ok((r.get::<_, Vec<u8>>(0)?, ids, state, times, r.get::<_, bool>(5)?))
             },
         )?;
         let mut known = Vec::with_capacity(rows.len());
-        for (content, ids, state, expires_ms, unfinished) in rows {
-            let content: Vec<u8> = content;
+        for (content, ids, state, (expires_ms, accepted_at_ms), unfinished) in rows {
             if expires_ms <= now_ms && !unfinished {
                 let gone = "DELETE FROM dedup WHERE key = ?1 AND content = ?2";
                 self.execute(gone, (key, &content))?;
                 continue;
             }
-            let state: Option<i64> = state;
             let turn = ids.0.zip(ids.1).map(|(number, nonce)| turn_id(number, nonce));
-            known.push(Known { content, turn, state: state.map(turn_state).transpose()? });
+            let state = state.map(turn_state).transpose()?;
+            known.push(Known { content, turn, state, accepted_at_ms });
         }
         Ok(known)
     }
 
-    /// The same message, stored as context before, now wakes: one turn, and no context beside it.
-    fn wake(
+    /// The conversation's row, which learns its newest context and that its person has written.
+    pub(super) fn conversation_heard(
         &mut self,
         channel_id: i64,
-        key: &[u8],
-        content: &[u8],
         message: &InboundMessage,
-    ) -> Result<(AcceptedEvent, Option<TurnId>)> {
-        let conversation = self.conversation_heard(channel_id, message)?;
-        self.execute(
-            "DELETE FROM context WHERE conversation_id = ?1 AND turn_id IS NULL AND dedup_key = ?2",
-            (conversation, key),
-        )?;
-        let (turn, state) = self.insert_turn(channel_id, conversation, message, Some(key), None)?;
-        self.execute(
-            "UPDATE dedup SET turn_id = ?3, turn_nonce = ?4, expires_at_ms = NULL
-             WHERE key = ?1 AND content = ?2",
-            (key, content, turn.number, turn.nonce.cast_signed()),
-        )?;
-        let claimable = Some(turn).filter(|_| state == TurnState::Queued);
-        Ok((AcceptedEvent::Turn { turn, state }, claimable))
-    }
-
-    /// The conversation's row, which learns its newest context and that its person has written.
-    fn conversation_heard(&mut self, channel_id: i64, message: &InboundMessage) -> Result<i64> {
+    ) -> Result<i64> {
         let (id, context, closed) = self.conversation(channel_id, &message.conversation)?;
         if message.context.is_some() && message.context != context {
             let sql = "UPDATE conversation SET context = ?2 WHERE id = ?1";
@@ -285,11 +347,11 @@ impl Step<'_> {
         )
     }
 
-    fn keep_context(
+    /// Keeps it for the conversation's next turn.
+    pub(super) fn keep_context(
         &mut self,
         conversation: i64,
         key: &[u8],
-        content: &[u8],
         message: &InboundMessage,
     ) -> Result<()> {
         let now_ms = self.now.wall_ms;
@@ -305,16 +367,25 @@ impl Step<'_> {
                 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
             (conversation, self.rules.context_messages_max),
         )?;
-        self.remember(key, content)
+        Ok(())
+    }
+
+    /// Takes out what is kept under this key and no turn has taken.
+    pub(super) fn forget_context(&mut self, conversation: i64, key: &[u8]) -> Result<()> {
+        self.execute(
+            "DELETE FROM context WHERE conversation_id = ?1 AND turn_id IS NULL AND dedup_key = ?2",
+            (conversation, key),
+        )?;
+        Ok(())
     }
 
     /// A key without a turn: kept for the window, no longer.
-    fn remember(&mut self, key: &[u8], content: &[u8]) -> Result<()> {
+    pub(super) fn remember(&mut self, key: &[u8], content: &[u8]) -> Result<()> {
         let now_ms = self.now.wall_ms;
         let expires_ms = now_ms.saturating_add(ms(self.rules.dedup_window_ms)).min(NEVER_MS - 1);
         self.execute(
             "INSERT INTO dedup (key, content, accepted_at_ms, expires_at_ms)
-             VALUES (?1, ?2, ?3, ?4)",
+             VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key, content) DO NOTHING",
             (key, content, now_ms, expires_ms),
         )?;
         Ok(())
@@ -328,11 +399,10 @@ impl Step<'_> {
     ) -> Result<AcceptedEvent> {
         let key = key(channel, &request.conversation, &request.external_id, EventKind::Abort)?;
         // A stop has no content of its own: the same id is the same stop.
-        let content = [0_u8; KEY_BYTES];
         if !self.known(&key)?.is_empty() {
             return Ok(AcceptedEvent::Duplicate { turn: None, state: None });
         }
-        self.remember(&key, &content)?;
+        self.remember(&key, &NO_CONTENT)?;
         let (conversation, _, _) = self.conversation(channel_id, &request.conversation)?;
         let by = format!("{} in {channel}", request.sender.id);
         let stopped = self.abort_conversation(conversation, false, &by)?;
@@ -340,7 +410,7 @@ impl Step<'_> {
     }
 }
 
-fn key(
+pub(super) fn key(
     channel: &ChannelName,
     conversation: &str,
     external_id: &str,
@@ -351,11 +421,26 @@ fn key(
         .map_err(|e| StoreError::Invalid(e.to_string()))
 }
 
-/// A stop later in the same batch takes back the claim that the batch itself has made.
-fn forget_stopped(claimed: &mut Option<ClaimedTurn>, stopped: &[TurnId]) {
-    if claimed.as_ref().is_some_and(|c| stopped.contains(&c.claim.turn)) {
-        *claimed = None;
-    }
+/// A digest as the rows have it.
+pub(super) fn stored(digest: &ContentDigest) -> Vec<u8> {
+    digest.0[..KEY_BYTES].to_vec()
+}
+
+pub(super) fn message_content(message: &InboundMessage) -> Vec<u8> {
+    stored(&dedup::message_content(message))
+}
+
+/// Contents that an id has had, as far as they count against their limit.
+pub(super) fn contents_of(known: &[Known]) -> usize {
+    known.iter().filter(|known| known.content != NO_CONTENT).count()
+}
+
+pub(super) fn used_too_often(what: &str) -> AcceptedEvent {
+    let sentence = format!(
+        "the platform used one id for more than {CONTENTS_PER_KEY_MAX} different contents of a \
+         {what}; this one is not accepted"
+    );
+    AcceptedEvent::Refused { sentence }
 }
 
 /// The message of a turn's row, under the name that its conversation has now.

@@ -9,7 +9,7 @@ use crate::lifecycle::delivery::{
     DeliveryEvent, DeliveryState, ExpireAction, PROGRESS_AGE_MAX_MS, code,
 };
 use crate::lifecycle::id::{ChannelName, ClaimToken, DeliveryId, TurnId};
-use crate::lifecycle::message::{OutboundMessage, Place, Reply};
+use crate::lifecycle::message::{Happening, OutboundMessage, Place, Reply};
 use crate::lifecycle::settle::{self, OpenRow, Settle};
 
 /// Rows that one claim looks at: those that come to rest instead of going out do not hide the one
@@ -48,7 +48,13 @@ impl Step<'_> {
             channel,
             conversation: facts.conversation,
             context: message.context.as_deref(),
-            reply_to: reply_to.as_deref(),
+            // An action is no message: what it stood on is.
+            reply_to: match &message.event {
+                Some(Happening::Action { on_message, .. }) => on_message.as_deref(),
+                Some(Happening::Edited | Happening::Deleted | Happening::Other { .. }) | None => {
+                    reply_to.as_deref()
+                }
+            },
         };
         let origin = RowOrigin {
             turn: Some((facts.id, facts.try_number)),

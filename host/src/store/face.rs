@@ -67,7 +67,8 @@ pub struct ClaimedTurn {
     pub message: InboundMessage,
     /// Context-only messages since the last turn, oldest first.
     pub context: Vec<InboundMessage>,
-    /// What earlier tries delivered, in order.
+    /// What earlier tries delivered, in order; in front of it what earlier turns of the conversation
+    /// delivered and the platform then failed.
     pub delivered: Vec<DeliveredPart>,
     /// Whether it has cost a host twice before: at most one suspect runs at a time.
     pub suspect: bool,
@@ -128,21 +129,37 @@ pub struct Accept {
 /// What became of one event of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AcceptedEvent {
-    /// A new turn, in the state in which it was accepted: queued, or expired where it is too old.
+    /// A new turn, in the state in which it was accepted: queued, expired where it is too old, or
+    /// aborted where it was taken back before it came.
     /// Whether it was claimed at once stands beside.
     Turn { turn: TurnId, state: TurnState },
     /// It was there already.
     Duplicate { turn: Option<TurnId>, state: Option<TurnState> },
     /// Stored as context for the conversation's next turn.
     Context,
+    /// A piece of a group that a turn gathers already.
+    Joined { turn: TurnId },
+    /// New text of a message that no turn has taken up: of this turn, or of kept context.
+    Edited { turn: Option<TurnId> },
+    /// A message was taken back before anybody saw it: this turn ended by it; or kept context or a
+    /// piece of a group is gone.
+    TakenBack { turn: Option<TurnId> },
     /// An abort, new: what it stopped.
     Abort { stopped: Vec<TurnId> },
     /// A late receipt, stored, and applied where its row is known and not at the adapter.
-    Receipt,
+    Receipt { failed: Option<LateFailure> },
     /// Refused by a rule, with a sentence (an id used again too often).
     Refused { sentence: String },
-    /// Of a kind that is not served yet.
-    NotServed,
+    /// Without a conversation it is nobody's context: counted and dropped.
+    Dropped,
+}
+
+/// What a platform took at first and did not deliver after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateFailure {
+    pub delivery: DeliveryId,
+    pub turn: Option<TurnId>,
+    pub fault: Fault,
 }
 
 /// What became of a batch.
@@ -379,6 +396,8 @@ pub struct Recorded {
     pub next: Next,
     /// The channel was paused by this outcome.
     pub channel_paused: bool,
+    /// The platform had said before that what is now known to be sent was not delivered.
+    pub failed_late: Option<LateFailure>,
     pub state_dropped: bool,
 }
 

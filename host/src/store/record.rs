@@ -31,6 +31,9 @@ impl Step<'_> {
         } else if let Outcome::Delivered(receipt) = &outcome {
             recorded.turn_ended = self.found_late(&row, receipt)?;
         }
+        if let Outcome::Delivered(receipt) = &outcome {
+            recorded.failed_late = self.adopt_receipts(&row, &receipt.platform_id)?;
+        }
         recorded.state = self.row(row.id.number)?.map(|row| row.state);
         recorded.next = self.claim_after(&row, next, recorded.turn_ended.is_some())?;
         Ok(recorded)
@@ -339,6 +342,9 @@ impl Step<'_> {
             recorded.turn_ended = self.after_ask(&row, answer, &mut recorded)?;
         } else if let AskAnswer::Told(Lookup::Found(receipt)) = answer {
             recorded.turn_ended = self.found_late(&row, receipt)?;
+        }
+        if let AskAnswer::Told(Lookup::Found(receipt)) = answer {
+            recorded.failed_late = self.adopt_receipts(&row, &receipt.platform_id)?;
         }
         recorded.state = self.row(row.id.number)?.map(|row| row.state);
         recorded.next = self.claim_after(&row, next, recorded.turn_ended.is_some())?;

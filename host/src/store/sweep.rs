@@ -168,6 +168,7 @@ impl Step<'_> {
     }
 
     pub(super) fn forget_turn(&mut self, number: i64) -> Result<()> {
+        self.release_pieces(number)?;
         for sql in [
             "DELETE FROM attempt WHERE delivery_id IN (SELECT id FROM delivery WHERE turn_id = ?1)",
             "DELETE FROM delivery WHERE turn_id = ?1",

@@ -2,6 +2,7 @@
 
 pub(super) mod audit;
 mod bulk;
+mod events;
 mod faults;
 mod later;
 mod lifecycle;

@@ -134,11 +134,10 @@ impl Step<'_> {
             }
         };
         let context = self.take_context(turn, ids.1)?;
-        let delivered = if try_number > 1 || replay_of.is_some() {
-            self.told(turn, replay_of)?
-        } else {
-            vec![]
-        };
+        let mut delivered = self.bad_news(turn, ids.1, try_number)?;
+        if try_number > 1 || replay_of.is_some() {
+            delivered.extend(self.told(turn, replay_of)?);
+        }
         let suspect = losses >= SUSPECT_FROM;
         Ok(Some(ClaimedTurn {
             claim,
@@ -402,9 +401,12 @@ impl Step<'_> {
             [conversation],
         )?;
         if !busy {
-            // Its age counts from here: until now it could not have run.
+            // Its age counts from here: until now it could not have run. What was set under a clock
+            // that went back since is due.
             self.execute(
-                "UPDATE turn SET head = 1, due_ms = max(due_ms, ?2), due_set_ms = ?2 WHERE id = ?1",
+                "UPDATE turn SET head = 1, due_set_ms = ?2,
+                   due_ms = CASE WHEN due_set_ms > ?2 THEN ?2 ELSE max(due_ms, ?2) END
+                 WHERE id = ?1",
                 (number, self.now.wall_ms),
             )?;
         }

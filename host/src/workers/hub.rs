@@ -19,7 +19,7 @@ use crate::gate::{Approach, Gate};
 use crate::handler::Handler;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::turn::TurnState;
-use crate::store::{Answer, Command, Lease, Store, StoreError, TurnEnd};
+use crate::store::{Answer, Command, LateFailure, Lease, Store, StoreError, TurnEnd};
 
 /// The workers' common means. One per host.
 pub struct Hub {
@@ -74,6 +74,20 @@ impl Hub {
     /// Spawns a task that a planned stop waits for.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.env.spawn(self.tasks.track_future(task));
+    }
+
+    /// Tells the operator of a message that the platform did not deliver after all. The next turn of
+    /// its conversation is told too; nothing is sent again unasked.
+    pub(super) fn failed_late(&self, channel: &ChannelName, failure: &LateFailure) {
+        let LateFailure { delivery, turn, fault } = failure;
+        self.metrics.failed_late.up();
+        let turn = turn.map_or_else(String::new, |turn| format!(" of turn {turn}"));
+        let sentence = format!(
+            "the platform did not deliver {delivery}{turn} after all ({}: {}); nothing is \
+             sent again unasked: `lastword outbox show {delivery}`",
+            fault.code, fault.sentence
+        );
+        self.status.event(self.env.now().wall_ms, "failed_late", Some(channel), sentence);
     }
 
     /// Wakes the dispatcher.

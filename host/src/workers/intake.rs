@@ -46,12 +46,9 @@ async fn commit(
     channel: ChannelName,
     batch: Batch,
 ) -> Result<Accepted, StoreError> {
-    let wakes = batch.events.iter().any(|event| match event {
-        InboundEvent::Message(message) => message.wakes,
-        InboundEvent::Abort(_) | InboundEvent::Receipt(_) | InboundEvent::NotServed { .. } => false,
-    });
+    let wakes = batch.events.iter().any(InboundEvent::wakes);
     let fold = if wakes { hub.turn_fold() } else { None };
-    let kinds = not_served(&batch.events);
+    let dropped = homeless(&batch.events);
     let command = Command::Accept(Accept {
         channel: channel.clone(),
         events: batch.events,
@@ -72,9 +69,14 @@ async fn commit(
     for turn in &accepted.stopped {
         hub.gate.stop_turn(*turn);
     }
-    for (kind, id) in kinds {
-        hub.status.not_served(&channel, &kind);
-        tracing::info!(%channel, kind, id, "an event of a kind that is not served is left out");
+    for (kind, id) in dropped {
+        hub.status.dropped(&channel, &kind);
+        tracing::info!(%channel, kind, id, "an event without a conversation is dropped");
+    }
+    for event in &accepted.events {
+        if let AcceptedEvent::Receipt { failed: Some(failure) } = event {
+            hub.failed_late(&channel, failure);
+        }
     }
     count(hub, &accepted);
     match (accepted.claimed.take(), fold) {
@@ -98,12 +100,19 @@ async fn commit(
     Ok(accepted)
 }
 
-fn not_served(events: &[InboundEvent]) -> Vec<(String, String)> {
+/// Kind and id of what will be dropped: nobody's context.
+fn homeless(events: &[InboundEvent]) -> Vec<(String, String)> {
     let of = |event: &InboundEvent| match event {
-        InboundEvent::NotServed { kind, external_id } => {
-            Some((kind.clone(), external_id.clone().unwrap_or_default()))
+        InboundEvent::Other(other) if other.conversation.is_none() => {
+            Some((other.kind.clone(), other.external_id.clone()))
         }
-        InboundEvent::Message(_) | InboundEvent::Abort(_) | InboundEvent::Receipt(_) => None,
+        InboundEvent::Message(_)
+        | InboundEvent::Edited(_)
+        | InboundEvent::Deleted(_)
+        | InboundEvent::Action(_)
+        | InboundEvent::Abort(_)
+        | InboundEvent::Receipt(_)
+        | InboundEvent::Other(_) => None,
     };
     events.iter().filter_map(of).collect()
 }
@@ -121,9 +130,12 @@ fn count(hub: &Hub, accepted: &Accepted) {
             AcceptedEvent::Duplicate { .. } => &metrics.duplicates,
             AcceptedEvent::Context => &metrics.context_messages,
             AcceptedEvent::Abort { .. } => &metrics.aborts,
-            AcceptedEvent::Receipt => &metrics.late_receipts,
+            AcceptedEvent::Joined { .. } => &metrics.group_pieces,
+            AcceptedEvent::Edited { .. } => &metrics.edits_applied,
+            AcceptedEvent::TakenBack { .. } => &metrics.messages_taken_back,
+            AcceptedEvent::Receipt { .. } => &metrics.late_receipts,
             AcceptedEvent::Refused { .. } => &metrics.events_refused,
-            AcceptedEvent::NotServed => &metrics.events_not_served,
+            AcceptedEvent::Dropped => &metrics.events_dropped,
         };
         counter.up();
     }

@@ -53,10 +53,18 @@ counters! {
     aborts,
     /// Late receipts that platforms delivered.
     late_receipts,
+    /// Messages that platforms took at first and did not deliver after all.
+    failed_late,
     /// Events refused by a rule.
     events_refused,
-    /// Events of a kind that is not served yet.
-    events_not_served,
+    /// Further pieces of groups that a turn gathers.
+    group_pieces,
+    /// Edits of messages that no turn had taken up.
+    edits_applied,
+    /// Messages taken back before they ran or were told.
+    messages_taken_back,
+    /// Events without a conversation, dropped.
+    events_dropped,
     /// Batches that could not be committed.
     accepts_failed,
     /// Tries that began.

@@ -13,7 +13,7 @@ use crate::lifecycle::id::ChannelName;
 
 /// Operator events kept; older ones are in the log.
 const EVENTS_KEPT: usize = 100;
-/// Kinds of events that are not served, per host; what is beyond is counted together.
+/// Kinds of dropped events, per host; what is beyond is counted together.
 const KINDS_KEPT: usize = 256;
 
 /// Everything, as one value.
@@ -25,8 +25,8 @@ pub struct Snapshot {
     pub handler_breaker: Option<BreakerState>,
     /// Where workers fetch turns: those that wait.
     pub workers_waiting: Option<Vec<WaitingWorker>>,
-    /// By channel and kind.
-    pub not_served: Vec<NotServedCount>,
+    /// Events that are nobody's context, by channel and kind.
+    pub dropped: Vec<DroppedCount>,
     /// Guests whose word did not stand, by channel.
     pub contradictions: BTreeMap<ChannelName, u64>,
     /// Newest last.
@@ -86,9 +86,9 @@ pub enum PollerState {
     Stopped,
 }
 
-/// Events that were left out.
+/// Events that were dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotServedCount {
+pub struct DroppedCount {
     pub channel: ChannelName,
     pub kind: String,
     pub count: u64,
@@ -111,7 +111,7 @@ pub struct Status(Mutex<Inside>);
 struct Inside {
     sweeps: BTreeMap<&'static str, SweepStatus>,
     pollers: BTreeMap<ChannelName, PollerStatus>,
-    not_served: BTreeMap<(ChannelName, String), u64>,
+    dropped: BTreeMap<(ChannelName, String), u64>,
     contradictions: BTreeMap<ChannelName, u64>,
     events: VecDeque<OperatorEvent>,
 }
@@ -171,14 +171,14 @@ impl Status {
         }
     }
 
-    /// An event of a kind that is not served was left out.
-    pub fn not_served(&self, channel: &ChannelName, kind: &str) {
+    /// An event without a conversation was dropped.
+    pub fn dropped(&self, channel: &ChannelName, kind: &str) {
         let mut inside = self.lock();
         let mut key = (channel.clone(), kind.chars().take(64).collect::<String>());
-        if !inside.not_served.contains_key(&key) && inside.not_served.len() >= KINDS_KEPT {
+        if !inside.dropped.contains_key(&key) && inside.dropped.len() >= KINDS_KEPT {
             key.1 = "further kinds".to_owned();
         }
-        *inside.not_served.entry(key).or_default() += 1;
+        *inside.dropped.entry(key).or_default() += 1;
     }
 
     /// A guest's word did not stand.
@@ -203,7 +203,7 @@ impl Status {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let inside = self.lock();
-        let not_served = inside.not_served.iter().map(|((channel, kind), count)| NotServedCount {
+        let dropped = inside.dropped.iter().map(|((channel, kind), count)| DroppedCount {
             channel: channel.clone(),
             kind: kind.clone(),
             count: *count,
@@ -214,7 +214,7 @@ impl Status {
             breakers: BTreeMap::new(),
             handler_breaker: None,
             workers_waiting: None,
-            not_served: not_served.collect(),
+            dropped: dropped.collect(),
             contradictions: inside.contradictions.clone(),
             events: inside.events.iter().cloned().collect(),
         }
@@ -234,12 +234,12 @@ mod tests {
         let status = Status::default();
         let channel = ChannelName::from("a");
         for n in 0..10_000 {
-            status.not_served(&channel, &format!("kind {n}"));
+            status.dropped(&channel, &format!("kind {n}"));
             status.event(n, "code", Some(&channel), "A sentence.".to_owned());
         }
         let snapshot = status.snapshot();
-        assert!(snapshot.not_served.len() <= KINDS_KEPT + 1);
-        assert_eq!(snapshot.not_served.iter().map(|it| it.count).sum::<u64>(), 10_000);
+        assert!(snapshot.dropped.len() <= KINDS_KEPT + 1);
+        assert_eq!(snapshot.dropped.iter().map(|it| it.count).sum::<u64>(), 10_000);
         assert_eq!(snapshot.events.len(), EVENTS_KEPT);
         assert_eq!(snapshot.events.last().map(|event| event.at_ms), Some(9_999));
     }

@@ -250,12 +250,15 @@ async fn attempt(world: &World, hub: &Arc<Hub>, number: u64, posted: &Posted) ->
 fn turn_of(event: &AcceptedEvent) -> Option<TurnId> {
     match event {
         AcceptedEvent::Turn { turn, .. } => Some(*turn),
-        AcceptedEvent::Duplicate { turn, .. } => *turn,
+        AcceptedEvent::Joined { turn } => Some(*turn),
+        AcceptedEvent::Duplicate { turn, .. }
+        | AcceptedEvent::Edited { turn }
+        | AcceptedEvent::TakenBack { turn } => *turn,
         AcceptedEvent::Context
         | AcceptedEvent::Abort { .. }
-        | AcceptedEvent::Receipt
+        | AcceptedEvent::Receipt { .. }
         | AcceptedEvent::Refused { .. }
-        | AcceptedEvent::NotServed => None,
+        | AcceptedEvent::Dropped => None,
     }
 }
 

@@ -201,7 +201,7 @@ fn pushed(path: &str, body: &Value) -> WebhookRequest {
 }
 
 #[tokio::test]
-async fn events_of_a_webhook_are_mapped_and_those_not_served_are_named() {
+async fn every_event_of_a_webhook_is_mapped() {
     let peer = Peer::start(vec![ok()]).await;
     let channel = script(&peer, json!({}), roomy()).await;
     let picture =
@@ -209,24 +209,32 @@ async fn events_of_a_webhook_are_mapped_and_those_not_served_are_named() {
     let body = json!({ "events": [
         { "id": "m1", "conversation": "c", "text": "hi", "sender": "u", "sender_name": "U\u{202e}x",
           "attachments": [picture] },
-        { "kind": "edited", "id": "m1", "conversation": "c" },
+        { "kind": "edited", "id": "m1", "conversation": "c", "text": "ho" },
         { "kind": "abort", "id": "a1", "conversation": "c" },
         { "kind": "receipt", "delivery_id": "d1", "platform_id": "p1", "fate": "failed",
           "text": "no" },
-        { "kind": "action", "id": "x1", "conversation": "c" },
+        { "kind": "action", "id": "x1", "conversation": "c", "name": "buy", "value": "7",
+          "on_message": "p2" },
+        { "kind": "deleted", "id": "m1", "conversation": "c" },
+        { "kind": "other", "id": "o1", "name": "joined" },
     ] });
     let call = channel.webhook(pushed("/events", &body), StopSignal::never()).await;
     let CallEnd::Answered(reply) = call.end else { panic!("{:?}", call.end) };
-    assert_eq!((reply.status, reply.events.len()), (200, 5));
+    assert_eq!((reply.status, reply.events.len()), (200, 7));
     let InboundEvent::Message(first) = &reply.events[0] else { panic!("{reply:?}") };
     assert_eq!((first.text.as_str(), first.attachments.len()), ("hi", 1));
     assert_eq!(first.sender.display_name.as_deref(), Some("U\\u{202e}x"));
-    assert!(matches!(&reply.events[1], InboundEvent::NotServed { kind, external_id }
-        if kind == "edited" && external_id.as_deref() == Some("m1")));
+    assert!(matches!(&reply.events[1], InboundEvent::Edited(edit)
+        if edit.external_id == "m1" && edit.text == "ho"));
     assert!(matches!(&reply.events[2], InboundEvent::Abort(abort) if abort.external_id == "a1"));
     assert!(matches!(&reply.events[3], InboundEvent::Receipt(receipt)
         if receipt.about == SentMessage::DeliveryId("d1".into(), Some("p1".into()))));
-    assert!(matches!(&reply.events[4], InboundEvent::NotServed { kind, .. } if kind == "action"));
+    let InboundEvent::Action(action) = &reply.events[4] else { panic!("{reply:?}") };
+    assert_eq!((action.name.as_str(), action.value.as_deref()), ("buy", Some("7")));
+    assert_eq!(action.on_message.as_deref(), Some("p2"));
+    assert!(matches!(&reply.events[5], InboundEvent::Deleted(gone) if gone.external_id == "m1"));
+    assert!(matches!(&reply.events[6], InboundEvent::Other(other)
+        if other.conversation.is_none() && other.external_id == "o1"));
 }
 
 #[tokio::test]

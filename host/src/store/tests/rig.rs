@@ -69,8 +69,8 @@ impl Rig {
         rig
     }
 
-    fn introduce(&mut self) {
-        let rules = HostRules {
+    pub(super) fn rules(&self) -> HostRules {
+        HostRules {
             boot: BootId(self.boot),
             turn: TurnLimits::default(),
             dedup_window_ms: 7 * 86_400_000,
@@ -79,8 +79,11 @@ impl Rig {
             context_messages_max: 10,
             state_keys_max: 10,
             state_bytes_max: 1_000,
-        };
-        self.run(Command::Rules(rules));
+        }
+    }
+
+    fn introduce(&mut self) {
+        self.run(Command::Rules(self.rules()));
         self.run(Command::ChannelsPresent(vec!["hook".into()]));
         self.run(Command::Channel(ChannelRules {
             channel: "hook".into(),
