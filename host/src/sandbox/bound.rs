@@ -1,7 +1,7 @@
 //! What a channel is to its calls: settings, secrets and the way out, checked and rendered once.
 //! Binding lists every problem at once. It runs no guest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::egress::{BoundTarget, Dialer, Egress, Reach};
 use super::guard::{GUARDED_BYTES_MIN, Guard};
 use super::limits::{CallLimits, EngineConfig};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Origin, Target};
 use super::schema;
 use super::secrets::{Vault, listed};
 use super::spec::ChannelSpec;
@@ -57,7 +57,12 @@ impl Bound {
             return Err(problems);
         }
         let mut targets = BTreeMap::new();
+        let mut withheld = BTreeSet::new();
         for target in &manifest.targets {
+            if !spec.grants.targets.contains(&target.id) {
+                withheld.insert(target.id.clone());
+                continue;
+            }
             let private = spec.grants.private_targets.contains(&target.id);
             let reach = if private { Reach::PrivateToo } else { Reach::PublicOnly };
             match BoundTarget::bind(target, reach, &settings, &vault) {
@@ -80,7 +85,8 @@ impl Bound {
             guard.clone(),
             dialer.clone(),
             spec.limits.clone(),
-        );
+        )
+        .withholding(withheld);
         Ok(Self {
             name: spec.name,
             settings,
@@ -107,8 +113,14 @@ fn check_limits(limits: &CallLimits, engine: &EngineConfig, problems: &mut Vec<S
 
 fn check_grants(manifest: &Manifest, spec: &ChannelSpec, problems: &mut Vec<String>) {
     let (channel, grants) = (&spec.name, &spec.grants);
-    let missing: Vec<_> =
-        manifest.targets.iter().filter(|t| !grants.targets.contains(&t.id)).collect();
+    // Addresses that a platform hands out while running may stay out of reach: a request there is
+    // denied, and the rest works.
+    let is_needed = |target: &&Target| matches!(target.origin, Origin::Fixed(_));
+    let missing: Vec<_> = manifest
+        .targets
+        .iter()
+        .filter(|target| is_needed(target) && !grants.targets.contains(&target.id))
+        .collect();
     if !missing.is_empty() {
         let all: Vec<_> = manifest.targets.iter().map(|t| format!("\"{}\"", t.id)).collect();
         problems.push(format!(

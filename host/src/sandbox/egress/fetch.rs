@@ -2,7 +2,7 @@
 //! resolved for a request that may not leave, nothing is dialled that was not checked, and
 //! credentials go in after the last thing that a guest could read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub(in crate::sandbox) struct Egress {
     pub(in crate::sandbox) guard: Arc<Guard>,
     pub(in crate::sandbox) dialer: Dialer,
     pub(in crate::sandbox) limits: CallLimits,
+    /// Declared by the manifest and not granted.
+    withheld: BTreeSet<String>,
     pool: Pool,
 }
 
@@ -65,7 +67,14 @@ impl Egress {
         dialer: Dialer,
         limits: CallLimits,
     ) -> Self {
-        Self { env, channel, targets, guard, dialer, limits, pool: Pool::default() }
+        let (withheld, pool) = (BTreeSet::new(), Pool::default());
+        Self { env, channel, targets, guard, dialer, limits, withheld, pool }
+    }
+
+    /// Names the targets that the operator did not grant, for the sentence that says so.
+    pub(in crate::sandbox) fn withholding(mut self, targets: BTreeSet<String>) -> Self {
+        self.withheld = targets;
+        self
     }
 
     /// One request and its whole answer. `deadline` is the call's, on [`Env::elapsed`]'s clock.
@@ -104,6 +113,15 @@ impl Egress {
     }
 
     fn unknown(&self, request: &EgressRequest) -> EgressError {
+        if let Some(name) = self.withheld.get(&request.target) {
+            let granted = self.targets.keys().chain([name]).map(|id| format!("\"{id}\""));
+            return EgressError::Denied(format!(
+                "target `{name}` is not granted; to allow it, write in the config:\n\
+                 [channels.{}.grants]\ntargets = [{}]",
+                self.channel,
+                granted.collect::<Vec<_>>().join(", ")
+            ));
+        }
         let name: String = request.target.chars().take(64).collect();
         EgressError::Denied(format!("the manifest declares no target `{}`", name.escape_debug()))
     }

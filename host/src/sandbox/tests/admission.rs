@@ -180,6 +180,17 @@ async fn binding_names_every_problem_and_the_lines_that_mend_it() {
 }
 
 #[tokio::test]
+async fn addresses_that_a_platform_hands_out_may_stay_ungranted() {
+    let adapter = engine().admit(guest("script")).await.unwrap();
+    let settings = json!({ "url": "http://127.0.0.1:1" });
+    let without = spec(settings.clone(), &["api", "secured"]);
+    adapter.bind(without, Arc::new(Stored::default())).await.map(|_| ()).unwrap();
+    let without = spec(settings, &["api", "handed"]);
+    let refusal = adapter.bind(without, Arc::new(Stored::default())).await.map(|_| ()).unwrap_err();
+    assert!(refusal.to_string().contains("asks for `secured`, which is not granted"), "{refusal}");
+}
+
+#[tokio::test]
 async fn a_check_that_objects_or_traps_refuses_the_channel() {
     let adapter = engine().admit(guest("script")).await.unwrap();
     for (more, word) in [

@@ -4,7 +4,7 @@ mod exchange;
 pub(in crate::sandbox) mod peer;
 mod policy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -117,6 +117,21 @@ async fn handed_out_addresses_are_held_against_the_patterns_and_the_routes() {
     assert!(denied(&target, request("GET", &["f", "1"])).await.contains("whole address"));
 }
 
+#[tokio::test]
+async fn a_target_that_is_not_granted_is_denied_with_the_lines_that_grant_it() {
+    let mut out = Out::new(&fixed(), Reach::PrivateToo, quick());
+    out.egress = out.egress.withholding(BTreeSet::from(["handed".to_owned()]));
+    for (id, word) in
+        [("handed", "targets = [\"api\", \"handed\"]"), ("other", "declares no target")]
+    {
+        let request = EgressRequest { target: id.into(), ..url("https://files.example/f/1") };
+        let EgressError::Denied(why) = out.fetch(request).await.unwrap_err() else {
+            panic!("{id}")
+        };
+        assert!(why.contains(word), "{why}");
+    }
+}
+
 #[test]
 fn where_several_routes_fit_the_weightiest_effect_counts() {
     let mut target = fixed();
