@@ -13,6 +13,11 @@ const ID_BYTES_MAX: usize = 512;
 const EXTRAS_MAX: usize = 64;
 const EXTRAS_BYTES_MAX: usize = 16 * 1024;
 
+/// The contract's bound on the files of a message.
+const FILES_MAX: usize = 100;
+
+const URL_BYTES_MAX: usize = 2_048;
+
 /// Who speaks where the sender of a message says nothing of it.
 const NAMELESS: &str = "unknown";
 
@@ -29,7 +34,7 @@ struct Several {
 }
 
 #[derive(Deserialize)]
-struct Message {
+pub(crate) struct Message {
     #[serde(deserialize_with = "id")]
     id: String,
     #[serde(deserialize_with = "id")]
@@ -40,12 +45,27 @@ struct Message {
     #[serde(default, deserialize_with = "optional_id")]
     reply_to: Option<String>,
     sent_at_ms: Option<u64>,
+    /// Messages of one group are pieces of one.
+    #[serde(default, deserialize_with = "optional_id")]
+    group: Option<String>,
+    #[serde(default, deserialize_with = "files")]
+    attachments: Vec<File>,
     #[serde(default, deserialize_with = "extras")]
     extras: Vec<(String, String)>,
 }
 
+/// A file, fetched from `url` when somebody wants it.
 #[derive(Deserialize)]
-struct Person {
+struct File {
+    name: Option<String>,
+    media_type: Option<String>,
+    size_bytes: Option<u64>,
+    #[serde(deserialize_with = "file_url")]
+    url: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Person {
     #[serde(deserialize_with = "id")]
     id: String,
     name: Option<String>,
@@ -67,7 +87,8 @@ pub(crate) fn messages(request: &Request) -> Result<Vec<InboundEvent>, Refusal> 
         Some(IgnoredAny) => request.json::<Several>()?.messages,
         None => vec![request.json::<Message>()?],
     };
-    Ok(messages.into_iter().map(Message::into_event).collect())
+    let messages = messages.into_iter().map(Message::into_message);
+    Ok(messages.map(InboundEvent::Message).collect())
 }
 
 /// `POST abort`.
@@ -82,19 +103,31 @@ pub(crate) fn abort(request: &Request) -> Result<Vec<InboundEvent>, Refusal> {
 }
 
 impl Message {
-    fn into_event(self) -> InboundEvent {
+    pub(crate) fn into_message(self) -> InboundMessage {
         let sender = Person::into_sender(self.sender);
         let mut message = InboundMessage::new(self.id, self.conversation, sender, self.text);
         message.wakes = self.wakes.unwrap_or(true);
         message.reply_to = self.reply_to;
         message.sent_at_ms = self.sent_at_ms;
+        message.group = self.group;
+        message.attachments = self.attachments.into_iter().map(File::into_attachment).collect();
         message.extras = self.extras;
-        InboundEvent::Message(message)
+        message
+    }
+}
+
+impl File {
+    fn into_attachment(self) -> Attachment {
+        let media_type = self.media_type.as_deref().unwrap_or("application/octet-stream");
+        let mut file = Attachment::remote(media_type, self.url);
+        file.name = self.name;
+        file.size_bytes = self.size_bytes;
+        file
     }
 }
 
 impl Person {
-    fn into_sender(person: Option<Person>) -> Sender {
+    pub(crate) fn into_sender(person: Option<Person>) -> Sender {
         match person {
             Some(Person { id, name }) => Sender { id, display_name: name, is_bot: false },
             None => Sender::new(NAMELESS),
@@ -102,7 +135,7 @@ impl Person {
     }
 }
 
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let id = String::deserialize(deserializer)?;
     match id.len() {
         0 => Err(D::Error::custom("an id is empty; it must be 1 to 512 bytes long")),
@@ -113,14 +146,37 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     }
 }
 
-fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn optional_id<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     struct Checked(#[serde(deserialize_with = "id")] String);
     Ok(Option::<Checked>::deserialize(deserializer)?.map(|Checked(id)| id))
 }
 
+fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<File>, D::Error> {
+    let files = Option::<Vec<File>>::deserialize(deserializer)?.unwrap_or_default();
+    if files.len() > FILES_MAX {
+        return Err(D::Error::custom("`attachments` holds more than 100 files"));
+    }
+    Ok(files)
+}
+
+fn file_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        return Err(D::Error::custom("a file's `url` begins with `https://` or `http://`"));
+    }
+    if url.len() > URL_BYTES_MAX {
+        return Err(D::Error::custom("a file's `url` is longer than 2048 bytes"));
+    }
+    Ok(url)
+}
+
 /// Text stands as it is; any other value as its JSON.
-fn extras<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+pub(crate) fn extras<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, String)>, D::Error> {
     let pairs = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?.unwrap_or_default();
     let pairs: Vec<(String, String)> = pairs
         .into_iter()

@@ -1,28 +1,38 @@
 //! The generic bridge: anything that speaks JSON over HTTP can push messages in, and gets replies
 //! pushed to one address, both signed as in Standard Webhooks.
 //!
-//! In: `POST messages` and `POST abort` behind the channel's prefix. Out: `POST` to the setting
-//! `callback_url`. The shapes are pinned in the documentation of the outside face.
+//! In: `POST messages`, `POST abort` and `POST events` behind the channel's prefix; files by address,
+//! fetched from `files_origin` where that is granted. Out: `POST` to the setting `callback_url`,
+//! with files as multipart. The shapes are pinned in the documentation of the outside face.
 
+mod happenings;
 mod inbound;
 mod outbound;
 mod signature;
 
+use lastword_sdk::adapter::{Limits, Origin};
 use lastword_sdk::prelude::*;
 
 /// How long a receiver is asked to remember a `webhook-id`: a day.
 const IDEMPOTENT_FOR_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// Files of one message.
+const FILES_MAX: u32 = 10;
+
+/// The target of files that come by address.
+const FILES: &str = "files";
+
 struct WebhookBridge;
 
 impl Adapter for WebhookBridge {
     fn describe() -> Manifest {
-        Manifest::new(
+        let manifest = Manifest::new(
             "webhook",
             env!("CARGO_PKG_VERSION"),
             "Takes messages as JSON and posts replies to one address, signed.",
         )
         .target(Target::fixed("callback", "{setting.callback_url}").post("", Effect::Send))
+        .target(files_target())
         .secret(
             SecretSlot::optional("inbound-key", "checks the signatures of what is pushed in")
                 .base64_after("whsec_")
@@ -41,11 +51,19 @@ impl Adapter for WebhookBridge {
                     "description": "where replies are posted to",
                     "pattern": "^https?://",
                 },
+                "files_origin": {
+                    "type": "string",
+                    "description": "where files of messages are fetched from, as \
+                                    https://files.example or https://*.files.example; needs the \
+                                    target `files` granted",
+                    "pattern": "^https?://[^/]+$",
+                },
             },
             "required": ["callback_url"],
             "additionalProperties": false,
         }))
-        .idempotent_for_ms(IDEMPOTENT_FOR_MS)
+        .idempotent_for_ms(IDEMPOTENT_FOR_MS);
+        Manifest { limits: Limits { files: FILES_MAX, ..manifest.limits }, ..manifest }
     }
 
     fn check() -> Result<(), Vec<Problem>> {
@@ -59,6 +77,11 @@ impl Adapter for WebhookBridge {
             )]),
         }
     }
+}
+
+fn files_target() -> Target {
+    let origin = Origin::Matching(vec!["{setting.files_origin}".to_owned()]);
+    Target { origin, ..Target::fixed(FILES, "") }.get("/**", Effect::Read)
 }
 
 impl Outbound for WebhookBridge {
@@ -82,6 +105,7 @@ impl Webhook for WebhookBridge {
         let read = match request.route() {
             "messages" => inbound::messages,
             "abort" => inbound::abort,
+            "events" => happenings::events,
             _ => return Err(Refusal::no_such_path()),
         };
         if request.method != "POST" {
@@ -91,6 +115,23 @@ impl Webhook for WebhookBridge {
         let events = read(&request)?;
         let body = json!({ "events": events.len() });
         Ok(Reply::accept(events).json(&body))
+    }
+}
+
+impl Files for WebhookBridge {
+    fn download(_: Place, file: Attachment) -> Result<String, CallError> {
+        let Some(url) = file.remote_reference() else {
+            return Err(CallError::Refused(Fault::new("no-url", "the file has no address")));
+        };
+        let saved = http::get(FILES).url(url).download()?;
+        match saved.status {
+            // Whoever keeps the files is not who takes the replies: the channel goes on.
+            401 | 403 => {
+                let sentence = format!("the file was refused with {}", saved.status);
+                Err(CallError::Refused(Fault::new(format!("http-{}", saved.status), sentence)))
+            }
+            _ => saved.for_call(),
+        }
     }
 }
 

@@ -6,6 +6,9 @@ use lastword_sdk::http::Error;
 
 use super::*;
 
+mod files;
+mod happenings;
+
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn host() -> fake::Host {
