@@ -118,6 +118,7 @@ fn what_is_not_set_has_the_defaults_of_the_design_and_they_agree_with_each_other
     assert!(config.limits.answer_bytes < config.limits.memory_bytes);
 }
 
+// Case: J5
 #[test]
 fn all_errors_come_at_once_in_the_order_of_the_file() {
     let text = "\
@@ -151,6 +152,7 @@ lastword.toml:13:1: unknown key \"wombat\" in [channels.hook.limits]",
     );
 }
 
+// Case: J5
 #[test]
 fn each_error_names_its_word_and_the_nearest_right_one() {
     let errors = parse(&format!("{HANDLER}[limits]\nhost-calls = 3\n")).unwrap_err();

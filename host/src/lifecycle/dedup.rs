@@ -199,6 +199,7 @@ mod tests {
         }
     }
 
+    // Case: A9
     #[test]
     fn a_redelivery_with_other_addresses_and_names_has_the_same_content() {
         let first = message_content(&message());
@@ -234,6 +235,7 @@ mod tests {
         }
     }
 
+    // Case: A7
     #[test]
     fn an_empty_or_over_long_id_is_refused_with_a_sentence() {
         let channel = ChannelName::from("c");
@@ -280,6 +282,7 @@ mod tests {
     }
 
     proptest! {
+        // Case: A7
         #[test]
         fn no_two_distinct_tuples_share_a_key(a in tuple(), b in tuple(), cuts in any::<(u8, u8)>()) {
             prop_assert_eq!(a == b, key_of(&a) == key_of(&b));

@@ -453,6 +453,7 @@ pub(super) fn exercise(seeds: u64) {
     }
 }
 
+// Case: B2, G4
 #[test]
 fn no_seed_loses_doubles_reorders_or_sticks_a_message() {
     if let Some(seed) = crate::env::variable("LASTWORD_SEED") {
