@@ -13,6 +13,7 @@ mod lists;
 mod log;
 mod orders;
 mod output;
+mod post;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -104,6 +105,10 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             None => order(&config()?, Order::replay(&args)?, output),
         },
         Command::Purge(args) => order(&config()?, Order::purge(&args)?, output),
+        Command::Post(args) => {
+            let config = config()?;
+            wait_for(async |env| post::post(&env, &config, args, output).await)
+        }
         Command::Adapter(AdapterCommand::Inspect { file }) => inspect::inspect(&file, output),
     }
 }

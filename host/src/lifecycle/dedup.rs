@@ -27,6 +27,10 @@ pub enum EventKind {
     Action,
     /// Anything else.
     Other,
+    /// A message that a program posted; its id is of its own making.
+    Post,
+    /// One due time of a schedule.
+    Schedule,
 }
 
 impl EventKind {
@@ -39,6 +43,8 @@ impl EventKind {
             Self::Deleted => "deleted",
             Self::Action => "action",
             Self::Other => "other",
+            Self::Post => "post",
+            Self::Schedule => "schedule",
         }
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn host_rules(config: &Config, boot: BootId) -> HostRules {
         turn: TurnLimits {
             tries_max: lifecycle.turn_tries,
             host_losses_max: lifecycle.host_losses_max,
+            hops_max: lifecycle.hops_max,
             backoff_first_ms: ms(lifecycle.turn_backoff),
             backoff_max_ms: ms(lifecycle.turn_backoff_max),
             age_max_ms: ms(lifecycle.turn_max_age),

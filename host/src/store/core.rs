@@ -384,6 +384,7 @@ impl Core {
             Command::Accept(accept) => {
                 step.accept(accept).map(|done| Answer::Accepted(Box::new(done)))
             }
+            Command::Post(post) => step.post(*post).map(|posted| Answer::Posted(Box::new(posted))),
             Command::FallDue { rows_max } => step.fall_due(rows_max).map(Answer::Fell),
             Command::ClaimTurn { lease } => {
                 step.claim_turn(lease).map(|turn| Answer::ClaimedTurn(turn.map(Box::new)))

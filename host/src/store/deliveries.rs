@@ -38,10 +38,12 @@ impl Step<'_> {
         rows: Vec<NewDelivery>,
     ) -> Result<Vec<DeliveryId>> {
         let found = self.one(
-            "SELECT channel_id, external_id, payload FROM turn WHERE id = ?1",
+            "SELECT channel_id, CASE origin WHEN 0 THEN external_id END, payload FROM turn
+             WHERE id = ?1",
             [facts.id.number],
             |r| Ok((r.get(0)?, r.get::<_, Option<String>>(1)?, r.get::<_, String>(2)?)),
         )?;
+        // Of what a program posted or a schedule made the platform knows no message to reply to.
         let Some((channel, reply_to, payload)) = found else { return Ok(Vec::new()) };
         let message: crate::lifecycle::message::InboundMessage = from_json(&payload)?;
         let body = RowBody {

@@ -85,16 +85,19 @@ impl Reader<'_> {
         let Some(row) = found else { return Ok(None) };
         let row = finish_turn(row)?;
         let more = self.one(
-            "SELECT t.try, t.host_losses, t.due_ms, t.ended_by, t.replay_of, o.nonce, t.payload
+            "SELECT t.try, t.host_losses, t.due_ms, t.ended_by, t.replay_of, o.nonce, t.payload,
+               t.origin, t.hops
              FROM turn t LEFT JOIN turn o ON o.id = t.replay_of WHERE t.id = ?1",
             [id.number],
             |r| {
                 let counters: (u32, u32, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
                 let replay: (Option<i64>, Option<i64>) = (r.get(4)?, r.get(5)?);
-                Ok((counters, r.get::<_, Option<String>>(3)?, replay, r.get::<_, String>(6)?))
+                let origin: (i64, u32) = (r.get(7)?, r.get(8)?);
+                let text: String = r.get(6)?;
+                Ok((counters, r.get::<_, Option<String>>(3)?, replay, (text, origin)))
             },
         )?;
-        let Some(((try_number, host_losses, due_ms), ended_by, replay, text)) = more else {
+        let Some(((try_number, host_losses, due_ms), ended_by, replay, (text, from))) = more else {
             return Ok(None);
         };
         let sql = format!("{DELIVERY} WHERE d.turn_id = ?1 OR d.about_turn = ?1 ORDER BY d.id");
@@ -106,6 +109,8 @@ impl Reader<'_> {
             try_number,
             host_losses,
             due_at_ms: Some(due_ms).filter(|_| waits),
+            origin: super::step::origin(from.0)?.word().to_owned(),
+            hops: from.1,
             ended_by,
             replay_of: replay.0.zip(replay.1).map(|(n, nonce)| turn_id(n, nonce).to_string()),
             deliveries: deliveries?,

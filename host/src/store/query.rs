@@ -86,6 +86,10 @@ pub struct TurnDetail {
     pub try_number: u32,
     pub host_losses: u32,
     pub due_at_ms: Option<i64>,
+    /// `platform`, `posted` or `scheduled`.
+    pub origin: String,
+    /// How many programs have answered each other before it.
+    pub hops: u32,
     pub ended_by: Option<String>,
     pub replay_of: Option<String>,
     pub deliveries: Vec<DeliveryRow>,

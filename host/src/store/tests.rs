@@ -7,5 +7,6 @@ mod faults;
 mod later;
 mod lifecycle;
 mod plans;
+mod posts;
 mod rig;
 mod simulation;
