@@ -23,7 +23,6 @@ mod lists;
 mod metrics;
 mod orders;
 mod ports;
-mod posting;
 mod probe;
 mod pull;
 mod reply;

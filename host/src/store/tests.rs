@@ -7,6 +7,7 @@ mod faults;
 mod later;
 mod lifecycle;
 mod plans;
-mod posts;
 mod rig;
+mod shown;
 mod simulation;
+mod window;

@@ -3,5 +3,4 @@
 mod api;
 mod hooks;
 mod peers;
-mod posting;
 mod scripted;

@@ -5,7 +5,6 @@ mod bench;
 mod channels;
 mod path;
 mod polling;
-mod pulling;
 mod script;
 mod stops;
 mod store;

@@ -5,7 +5,6 @@ use super::script::{Act, last_word, reply};
 use crate::handler::{Failure, HandlerEvent};
 use crate::workers::rules::WorkerRules;
 
-// Case: B5, B6
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_ends_without_a_final_is_tried_again_with_backoff_until_its_tries_are_spent()
 {
@@ -22,7 +21,6 @@ async fn a_handler_that_ends_without_a_final_is_tried_again_with_backoff_until_i
     assert_eq!(bench.end(next).await.0, "delivered", "the conversation goes on");
 }
 
-// Case: B5
 #[tokio::test(start_paused = true)]
 async fn the_next_try_is_told_what_the_last_one_delivered() {
     let bench = Bench::new().await;
@@ -37,7 +35,6 @@ async fn the_next_try_is_told_what_the_last_one_delivered() {
     assert_eq!(documents[1].delivered[0].text, "half");
 }
 
-// Case: B10
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_thinks_for_minutes_and_says_nothing_keeps_its_claim() {
     let bench = Bench::new().await;
@@ -50,7 +47,6 @@ async fn an_agent_that_thinks_for_minutes_and_says_nothing_keeps_its_claim() {
     assert_eq!(bench.handler.runs(), 1);
 }
 
-// Case: B10
 #[tokio::test(start_paused = true)]
 async fn past_its_deadline_a_handler_is_ended_and_its_try_is_lost() {
     let bench = Bench::new().await;
@@ -63,7 +59,6 @@ async fn past_its_deadline_a_handler_is_ended_and_its_try_is_lost() {
     assert_eq!(bench.adapter.texts(), ["re: hello"]);
 }
 
-// Case: B10
 #[tokio::test(start_paused = true)]
 async fn a_silent_handler_is_ended_at_its_heartbeat_timeout_and_a_heartbeat_keeps_it() {
     let rules = WorkerRules { heartbeat_timeout_ms: Some(30_000), ..WorkerRules::default() };
@@ -81,7 +76,6 @@ async fn a_silent_handler_is_ended_at_its_heartbeat_timeout_and_a_heartbeat_keep
     assert!(!bench.adapter.texts().contains(&"too silent".to_owned()));
 }
 
-// Case: B17
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_cannot_be_started_costs_no_try_and_recovers_by_itself() {
     let bench = Bench::new().await;
@@ -99,7 +93,6 @@ async fn a_handler_that_cannot_be_started_costs_no_try_and_recovers_by_itself() 
     }
 }
 
-// Case: B9
 #[tokio::test(start_paused = true)]
 async fn a_second_final_and_what_comes_after_the_final_is_refused() {
     let bench = Bench::new().await;
@@ -123,7 +116,6 @@ async fn a_handler_that_lingers_after_its_final_is_ended_and_holds_up_no_deliver
     assert_eq!(bench.handler.ended.lock().unwrap().len(), 1);
 }
 
-// Case: B8
 #[tokio::test(start_paused = true)]
 async fn silence_is_an_end_and_the_next_turn_comes_at_once() {
     let bench = Bench::new().await;
