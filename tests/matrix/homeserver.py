@@ -22,7 +22,7 @@ import urllib.request
 from pathlib import Path
 
 SERVER_NAME = "lastword.test"
-USERS = ["bot", "person"]
+USERS = ["bot", "person", "other"]
 READY_WITHIN_SECONDS = 90
 
 CONFIG = """

@@ -2,15 +2,23 @@
 
 Usage: person.py, with one JSON object on the first line of stdin: {"url", "user_id", "password"}.
 Then each line is a command, answered by one line of JSON:
-  {"do": "room", "invite": USER}     makes a room, invites, waits until they joined -> {"room"}
-  {"do": "say", "room", "text"}      sends a message -> {"event_id"}
+  {"do": "room", "invite": [USER]}   makes a room, invites, waits until they joined -> {"room"}
+  {"do": "join"}                     accepts the first invitation that comes -> {"room"}
+  {"do": "say", "room", "text", "mentions": [USER]}  sends a message -> {"event_id"}
+  {"do": "edit", "room", "event_id", "text"}         says another text instead -> {"event_id"}
+  {"do": "take_back", "room", "event_id"}            redacts -> {}
+  {"do": "react", "room", "event_id", "key"}         -> {"event_id"}
+  {"do": "send_file", "room", "name", "media_type", "base64"}  uploads, shows -> {"event_id"}
+  {"do": "fetch", "url"}             the bytes of a file -> {"base64"}
   {"do": "read", "room"}             everything said in the room so far, oldest first
                                      -> {"messages": [{"event_id", "sender", "body", "replies_to",
-                                         "at_ms", "formatted"}]}
+                                         "at_ms", "formatted", "kind", "name", "url"}]}
   {"do": "typing", "room", "seconds"}  who is typing within that time -> {"users"}
 """
 
 import asyncio
+import base64
+import io
 import json
 import sys
 import time
@@ -19,14 +27,18 @@ from nio import (
     AsyncClient,
     AsyncClientConfig,
     JoinedMembersResponse,
+    JoinResponse,
     LoginResponse,
+    MemoryDownloadResponse,
     MessageDirection,
     RoomCreateResponse,
     RoomMessage,
     RoomMessagesResponse,
+    RoomRedactResponse,
     RoomSendResponse,
     SyncResponse,
     TypingNoticeEvent,
+    UploadResponse,
 )
 
 JOINED_WITHIN_SECONDS = 60
@@ -39,23 +51,76 @@ def expect(response, kind):
 
 
 async def make_room(client, command):
-    invited = command["invite"]
-    made = await client.room_create(name="A room", invite=[invited], is_direct=True)
+    invited = set(command["invite"])
+    made = await client.room_create(name="A room", invite=list(invited), is_direct=True)
     room = expect(made, RoomCreateResponse).room_id
     ends = time.monotonic() + JOINED_WITHIN_SECONDS
     while time.monotonic() < ends:
         members = expect(await client.joined_members(room), JoinedMembersResponse).members
-        if invited in [member.user_id for member in members]:
+        if invited <= {member.user_id for member in members}:
             return {"room": room}
         await asyncio.sleep(0.1)
-    raise RuntimeError(f"{invited} has not joined within {JOINED_WITHIN_SECONDS} s")
+    raise RuntimeError(f"{invited} have not joined within {JOINED_WITHIN_SECONDS} s")
+
+
+async def join(client, command):
+    ends = time.monotonic() + JOINED_WITHIN_SECONDS
+    while time.monotonic() < ends:
+        expect(await client.sync(timeout=250), SyncResponse)
+        for room in client.invited_rooms:
+            return {"room": expect(await client.join(room), JoinResponse).room_id}
+    raise RuntimeError(f"nobody invited within {JOINED_WITHIN_SECONDS} s")
+
+
+async def send(client, command, content, kind="m.room.message"):
+    # Ignores nothing: nio itself waits and repeats where the server answers 429.
+    sent = await client.room_send(command["room"], kind, content)
+    return {"event_id": expect(sent, RoomSendResponse).event_id}
 
 
 async def say(client, command):
     content = {"msgtype": "m.text", "body": command["text"]}
-    # Ignores nothing: nio itself waits and repeats where the server answers 429.
-    sent = await client.room_send(command["room"], "m.room.message", content)
-    return {"event_id": expect(sent, RoomSendResponse).event_id}
+    if command["mentions"]:
+        content["m.mentions"] = {"user_ids": command["mentions"]}
+    return await send(client, command, content)
+
+
+async def edit(client, command):
+    new = {"msgtype": "m.text", "body": command["text"]}
+    relation = {"rel_type": "m.replace", "event_id": command["event_id"]}
+    old = {"msgtype": "m.text", "body": "* " + command["text"]}
+    return await send(client, command, {**old, "m.new_content": new, "m.relates_to": relation})
+
+
+async def take_back(client, command):
+    expect(await client.room_redact(command["room"], command["event_id"]), RoomRedactResponse)
+    return {}
+
+
+async def react(client, command):
+    event_id, key = command["event_id"], command["key"]
+    relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}
+    return await send(client, command, {"m.relates_to": relation}, "m.reaction")
+
+
+async def send_file(client, command):
+    data, media_type = base64.b64decode(command["base64"]), command["media_type"]
+    uploaded, _ = await client.upload(
+        lambda *_: io.BytesIO(data), media_type, command["name"], filesize=len(data)
+    )
+    kind = media_type.split("/")[0]
+    content = {
+        "msgtype": f"m.{kind}" if kind in ("image", "audio", "video") else "m.file",
+        "body": command["name"],
+        "url": expect(uploaded, UploadResponse).content_uri,
+        "info": {"mimetype": media_type, "size": len(data)},
+    }
+    return await send(client, command, content)
+
+
+async def fetch(client, command):
+    fetched = expect(await client.download(command["url"]), MemoryDownloadResponse)
+    return {"base64": base64.b64encode(fetched.body).decode()}
 
 
 def shown(event):
@@ -68,6 +133,9 @@ def shown(event):
         "replies_to": relates.get("event_id"),
         "formatted": content.get("formatted_body"),
         "at_ms": event.server_timestamp,
+        "kind": content.get("msgtype"),
+        "name": content.get("filename"),
+        "url": content.get("url"),
     }
 
 
@@ -93,7 +161,18 @@ async def typing(client, command):
     return {"users": sorted(users)}
 
 
-DO = {"room": make_room, "say": say, "read": read, "typing": typing}
+DO = {
+    "room": make_room,
+    "join": join,
+    "say": say,
+    "edit": edit,
+    "take_back": take_back,
+    "react": react,
+    "send_file": send_file,
+    "fetch": fetch,
+    "read": read,
+    "typing": typing,
+}
 
 
 async def main():

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -65,14 +67,14 @@ pub enum RateLimits {
     Defaults,
 }
 
-/// A homeserver on loopback with the users `bot` and `person`.
+/// A homeserver on loopback with the users `bot`, `person` and `other`.
 #[derive(Debug)]
 pub struct Homeserver {
     _script: Script,
     about: Value,
 }
 
-/// `person` at a client.
+/// `person` or `other` at a client.
 #[derive(Debug)]
 pub struct Person {
     script: Script,
@@ -87,6 +89,11 @@ pub struct Said {
     pub replies_to: Option<String>,
     pub formatted: Option<String>,
     pub at_ms: u64,
+    /// `m.text`, `m.file` and so on; none where it was taken back.
+    pub kind: Option<String>,
+    /// Of a file.
+    pub name: Option<String>,
+    pub url: Option<String>,
 }
 
 impl Homeserver {
@@ -136,8 +143,19 @@ impl Homeserver {
 
     /// `person` signs in.
     pub async fn person(&self) -> Person {
+        self.signed_in("person").await
+    }
+
+    /// The full name of `other`.
+    #[must_use]
+    pub fn other(&self) -> &str {
+        self.of("other", "user_id")
+    }
+
+    /// `person` or `other` signs in.
+    pub async fn signed_in(&self, name: &str) -> Person {
         let mut script = Script::start("person.py", &[]);
-        let (user_id, password) = (self.of("person", "user_id"), self.of("person", "password"));
+        let (user_id, password) = (self.of(name, "user_id"), self.of(name, "password"));
         let asked = json!({"url": self.url(), "user_id": user_id, "password": password});
         script.ask(asked).await;
         Person { script }
@@ -147,14 +165,67 @@ impl Homeserver {
 impl Person {
     /// Makes a room, invites, and waits until whoever is invited has joined.
     pub async fn room_with(&mut self, user_id: &str) -> String {
-        let made = self.script.ask(json!({"do": "room", "invite": user_id})).await;
+        self.room_of(&[user_id]).await
+    }
+
+    /// The same with several.
+    pub async fn room_of(&mut self, user_ids: &[&str]) -> String {
+        let made = self.script.ask(json!({"do": "room", "invite": user_ids})).await;
         made["room"].as_str().unwrap().to_owned()
+    }
+
+    /// Accepts the first invitation that comes.
+    pub async fn join(&mut self) -> String {
+        self.script.ask(json!({"do": "join"})).await["room"].as_str().unwrap().to_owned()
     }
 
     /// Says something; gives the event's id.
     pub async fn say(&mut self, room: &str, text: &str) -> String {
-        let said = self.script.ask(json!({"do": "say", "room": room, "text": text})).await;
-        said["event_id"].as_str().unwrap().to_owned()
+        self.say_to(room, text, &[]).await
+    }
+
+    /// Says something and mentions somebody.
+    pub async fn say_to(&mut self, room: &str, text: &str, mentions: &[&str]) -> String {
+        self.event(json!({"do": "say", "room": room, "text": text, "mentions": mentions})).await
+    }
+
+    /// Says another text in place of what was said.
+    pub async fn edit(&mut self, room: &str, event_id: &str, text: &str) -> String {
+        self.event(json!({"do": "edit", "room": room, "event_id": event_id, "text": text})).await
+    }
+
+    /// Takes back what was said.
+    pub async fn take_back(&mut self, room: &str, event_id: &str) {
+        self.script.ask(json!({"do": "take_back", "room": room, "event_id": event_id})).await;
+    }
+
+    /// Reacts to what was said.
+    pub async fn react(&mut self, room: &str, event_id: &str, key: &str) -> String {
+        self.event(json!({"do": "react", "room": room, "event_id": event_id, "key": key})).await
+    }
+
+    /// Sends a file.
+    pub async fn send_file(
+        &mut self,
+        room: &str,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> String {
+        let base64 = BASE64.encode(bytes);
+        let asked = json!({"do": "send_file", "room": room, "name": name,
+            "media_type": media_type, "base64": base64});
+        self.event(asked).await
+    }
+
+    /// The bytes of a file that somebody sent.
+    pub async fn fetch(&mut self, url: &str) -> Vec<u8> {
+        let fetched = self.script.ask(json!({"do": "fetch", "url": url})).await;
+        BASE64.decode(fetched["base64"].as_str().unwrap()).unwrap()
+    }
+
+    async fn event(&mut self, asked: Value) -> String {
+        self.script.ask(asked).await["event_id"].as_str().unwrap().to_owned()
     }
 
     /// Everything that was said in the room, oldest first.

@@ -1,78 +1,10 @@
-//! The `matrix` adapter in the real host, against a real homeserver and a client that nobody here
-//! wrote.
+//! Messages and replies: through the whole host, under the homeserver's own limits, under kills.
 
-#![allow(clippy::print_stderr, reason = "a run under chance says its seed")]
-#![allow(clippy::disallowed_methods, reason = "tests watch real processes on the real clock")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with a panic")]
-
-use std::time::Duration;
-
-use lastword_tests::harness::matrix::{Homeserver, Person, RateLimits, Said};
-use lastword_tests::harness::{Config, Site, eventually};
 use lastword_tests::kill_loop::Plan;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-const SOON: Duration = Duration::from_secs(60);
-
-/// Answers `long N` with N lines, `type` after a while, and anything else with `re: ` before it.
-const AGENT: &str = r#"
-import json, sys, time
-turn = json.loads(sys.stdin.readline())
-text = turn["message"]["text"]
-if text.startswith("long "):
-    answer = "\n".join(f"line {n:06d} " + "x" * 85 for n in range(int(text[5:])))
-else:
-    time.sleep(4 if text == "type" else 0.05)
-    answer = f"re: {text}"
-print(json.dumps({"type": "final", "text": answer}))
-"#;
-
-/// A homeserver, a site whose bot lives there, and a person in it.
-struct World {
-    server: Homeserver,
-    site: Site,
-    person: Person,
-    _folder: tempfile::TempDir,
-}
-
-async fn world(limits: RateLimits) -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Homeserver::start(folder.path(), limits).await;
-    let site = Site::new(&Config::new()).with_variable("MATRIX_TOKEN", server.bot_token());
-    let agent = site.write("agent.py", AGENT);
-    // A short poll, so that a host that is asked to stop does not wait for one.
-    let config = Config::new()
-        .agent(&agent)
-        .set("limits", "poll", "\"10s\"")
-        .set("lifecycle", "delivery_tries", "50")
-        .set("lifecycle", "host_losses_max", "100")
-        .channel(server.channel("room"));
-    site.configure(&config);
-    let person = server.person().await;
-    World { server, site, person, _folder: folder }
-}
-
-impl World {
-    /// What the bot said in the room, oldest first.
-    async fn answers(&mut self, room: &str) -> Vec<Said> {
-        let bot = self.server.bot().to_owned();
-        self.person.read(room).await.into_iter().filter(|said| said.sender == bot).collect()
-    }
-
-    async fn answered(&mut self, room: &str, count: usize, within: Duration) -> Vec<Said> {
-        let began = std::time::Instant::now();
-        loop {
-            let answers = self.answers(room).await;
-            if answers.len() >= count {
-                return answers;
-            }
-            let seen = answers.len();
-            assert!(began.elapsed() < within, "{seen} of {count} answers within {within:?}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-}
+use super::*;
 
 #[tokio::test]
 async fn a_persons_message_is_answered_in_the_room_by_an_exec_agent() {
@@ -91,7 +23,7 @@ async fn a_persons_message_is_answered_in_the_room_by_an_exec_agent() {
     let row = world.site.rows_of(&turn.id).await.remove(0);
     assert_eq!(row.platform_id.as_deref(), Some(answers[0].event_id.as_str()));
     // Typing is shown while the agent thinks.
-    world.person.say(&room, "type").await;
+    world.person.say(&room, "slow").await;
     assert_eq!(world.person.sees_typing(&room, 3).await, [bot]);
     // Its own answers start no turns, also after a restart.
     world.answered(&room, 2, SOON).await;
