@@ -58,6 +58,7 @@ fn holds(seed: u64) -> bool {
     false
 }
 
+// Case: B2, G4
 #[test]
 fn the_promises_hold_under_every_seed() {
     let seeds: Vec<u64> = match asked("LASTWORD_SEED") {

@@ -36,14 +36,33 @@ pub(super) fn segment(text: &str) -> String {
 
 impl Host<'_> {
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.ask(Method::GET, path, Bytes::new()).await
+        self.ask(Method::GET, path, Bytes::new(), None).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        self.ask(Method::POST, path, body.to_string().into()).await
+        self.ask(Method::POST, path, body.to_string().into(), None).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Value, Failure> {
+    /// The same under a key that makes a repetition harmless.
+    pub(super) async fn post_under(
+        &self,
+        path: &str,
+        body: &Value,
+        key: &str,
+    ) -> Result<Value, Failure> {
+        let key = HeaderValue::from_str(key).map_err(|_| {
+            Failure::wrong("a key is made of printable ASCII characters, and is not empty")
+        })?;
+        self.ask(Method::POST, path, body.to_string().into(), Some(key)).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        key: Option<HeaderValue>,
+    ) -> Result<Value, Failure> {
         let address = &self.facts.address;
         let failed = |why: String| {
             let sentence = format!("the host at {address} did not answer: {why}");
@@ -52,13 +71,16 @@ impl Host<'_> {
         let mut token = HeaderValue::from_str(&format!("Bearer {}", self.facts.token))
             .map_err(|_| failed("its token is no header".to_owned()))?;
         token.set_sensitive(true);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{address}{path}"))
             .header(AUTHORIZATION, token)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| failed(error.to_string()))?;
+        if let Some(key) = key {
+            request.headers_mut().insert("idempotency-key", key);
+        }
         let exchange = async {
             let client: Client<HttpConnector, Full<Bytes>> =
                 Client::builder(TokioExecutor::new()).build_http();

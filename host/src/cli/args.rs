@@ -47,6 +47,8 @@ pub(super) enum Command {
     Channels(ChannelsCommand),
     /// Stop a turn, or the unfinished turns of a conversation.
     Abort(AbortArgs),
+    /// Say something in a conversation, as a program does by the API.
+    Post(PostArgs),
     /// Send dead or expired deliveries again, or run failed or expired turns again.
     Replay(ReplayArgs),
     /// Forget dead letters, and what is left of removed channels; says what it would do first.
@@ -187,7 +189,7 @@ pub(super) struct ShowArgs {
     /// Its id, as lists show it.
     pub(super) id: String,
     /// Show what was said, too.
-    #[arg(long, visible_alias = "text")]
+    #[arg(long)]
     pub(super) payload: bool,
 }
 
@@ -232,6 +234,39 @@ pub(super) struct AbortArgs {
     /// All unfinished turns of the conversation.
     #[arg(long)]
     pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PostArgs {
+    /// The name in [channels.NAME].
+    #[arg(long, value_name = "NAME")]
+    pub(super) channel: String,
+    /// The conversation, as the channel names it.
+    #[arg(long, value_name = "NAME")]
+    pub(super) conversation: String,
+    /// Who says it.
+    #[arg(long, value_name = "ID")]
+    pub(super) sender: String,
+    /// What is said; read from standard input where it is not given.
+    #[arg(long)]
+    pub(super) text: Option<String>,
+    /// Names the message: posted again under the same key it makes no second turn.
+    #[arg(long)]
+    pub(super) key: Option<String>,
+    /// Not before this time, such as 2026-11-21T09:00:00+01:00.
+    #[arg(long, value_name = "TIME", value_parser = super::post::at_ms)]
+    pub(super) not_before: Option<super::post::AtMs>,
+    /// Not before so long from now, such as 10m.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = super::post::wait,
+        conflicts_with = "not_before"
+    )]
+    pub(super) r#in: Option<std::time::Duration>,
+    /// The turn that whoever posts is at work on, so that a loop of programs has an end.
+    #[arg(long, value_name = "TURN")]
+    pub(super) about: Option<String>,
 }
 
 #[derive(Debug, Args)]

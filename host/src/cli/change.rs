@@ -12,7 +12,9 @@ use crate::config::{Config, nearest};
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::outcome::Fault;
-use crate::runtime::{HeldByAnother, LockError, Offline, RunError, running_host, store_path};
+use crate::runtime::{
+    HeldByAnother, HostFacts, LockError, Offline, RunError, running_host, store_path,
+};
 use crate::store::{
     AbortScope, ChannelSwitch, Command, Operated, Query, ReplayOf, Resolution, Rows,
 };
@@ -138,22 +140,14 @@ impl Change {
             }
             _ => return Ok(()),
         };
-        let names = config.channels.keys().map(|name| name.0.as_str());
-        let names: Vec<&str> = names.chain(removed.iter().map(String::as_str)).collect();
-        if names.contains(&channel.0.as_str()) {
+        if removed.contains(&channel.0) {
             return Ok(());
         }
-        let meant = nearest(&channel.0, &names);
-        let meant = meant.map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default();
-        let sentence = format!("there is no channel \"{channel}\"{meant}");
-        Err(Failure::new(Exit::Nothing, sentence))
+        known_channel(config, &channel.0)
     }
 
     async fn ask(self, env: &Env, held: &HeldByAnother) -> Result<Vec<String>, Failure> {
-        let facts = held.facts.as_ref().filter(|facts| !facts.address.is_empty());
-        let Some(facts) = facts else {
-            return Err(Failure::new(Exit::Refused, held.to_string()));
-        };
+        let facts = reached(held)?;
         let answer = Host { env, facts }.post(&self.path, &self.body).await?;
         let ids = answer.get("ids").and_then(Value::as_array).map(Vec::as_slice);
         let ids = ids.unwrap_or_default().iter().filter_map(Value::as_str);
@@ -185,6 +179,23 @@ pub(super) fn resolution(how: &ResolveHow) -> (Resolution, &'static str) {
     } else {
         (Resolution::Drop, "drop")
     }
+}
+
+/// A channel that the config names.
+pub(super) fn known_channel(config: &Config, name: &str) -> Result<(), Failure> {
+    let names: Vec<&str> = config.channels.keys().map(|name| name.0.as_str()).collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let meant = nearest(name, &names);
+    let meant = meant.map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default();
+    Err(Failure::new(Exit::Nothing, format!("there is no channel \"{name}\"{meant}")))
+}
+
+/// Where the host that holds the lock can be asked.
+pub(super) fn reached(held: &HeldByAnother) -> Result<&HostFacts, Failure> {
+    let facts = held.facts.as_ref().filter(|facts| !facts.address.is_empty());
+    facts.ok_or_else(|| Failure::new(Exit::Refused, held.to_string()))
 }
 
 fn stored_channels(config: &Config) -> Result<Vec<String>, Failure> {

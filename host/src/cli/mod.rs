@@ -13,7 +13,7 @@ mod lists;
 mod log;
 mod orders;
 mod output;
-mod show;
+mod post;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -74,15 +74,11 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
         Command::Turns(TurnsCommand::List(args)) => {
             lists::turns(&Env::system(), &config()?, &args, output)
         }
-        Command::Turns(TurnsCommand::Show(args)) => {
-            show::turn(&Env::system(), &config()?, &args, output)
-        }
+        Command::Turns(TurnsCommand::Show(args)) => lists::turn(&config()?, &args, output),
         Command::Outbox(OutboxCommand::List(args)) => {
             lists::outbox(&Env::system(), &config()?, &args, output)
         }
-        Command::Outbox(OutboxCommand::Show(args)) => {
-            show::delivery(&Env::system(), &config()?, &args, output)
-        }
+        Command::Outbox(OutboxCommand::Show(args)) => lists::delivery(&config()?, &args, output),
         Command::Outbox(OutboxCommand::Resolve(args)) => match &args.id {
             Some(id) => {
                 orders::no_filter(&args.order)?;
@@ -109,6 +105,10 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             None => order(&config()?, Order::replay(&args)?, output),
         },
         Command::Purge(args) => order(&config()?, Order::purge(&args)?, output),
+        Command::Post(args) => {
+            let config = config()?;
+            wait_for(async |env| post::post(&env, &config, args, output).await)
+        }
         Command::Adapter(AdapterCommand::Inspect { file }) => inspect::inspect(&file, output),
     }
 }

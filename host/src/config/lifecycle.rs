@@ -73,6 +73,8 @@ pub struct Lifecycle {
     pub turn_max_age: Duration,
     /// `host_losses_max`: deaths of the host under one turn before it is set aside.
     pub host_losses_max: u32,
+    /// `hops_max`: programs that may answer each other in one chain of turns.
+    pub hops_max: u32,
     /// `claim`: how long a claim holds without being renewed.
     pub claim: Duration,
     /// `handler_deadline`: the whole of one try.
@@ -101,6 +103,7 @@ impl Default for Lifecycle {
             turn_backoff_max: 5 * MINUTE,
             turn_max_age: DAY,
             host_losses_max: 5,
+            hops_max: 32,
             claim: MINUTE,
             handler_deadline: 10 * MINUTE,
             heartbeat_timeout: None,
@@ -134,6 +137,8 @@ const AGE: RangeInclusive<Duration> = MS..=YEAR;
 const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 /// What is charged: a hundred tries of anything are a loop, not patience.
 const TRIES: RangeInclusive<u32> = 1..=100;
+/// Programs in one chain: a longer one is a loop that nobody reads.
+const HOPS: RangeInclusive<u32> = 0..=10_000;
 const BACKOFF_STEPS_MAX: usize = 32;
 
 const OF_ALL_CHANNELS: &str = "it is not per channel: it belongs in [lifecycle]";
@@ -149,6 +154,7 @@ const HINTS_CHANNEL: &[Hint] = &[
     ("turn_backoff_max", OF_ALL_CHANNELS),
     ("turn_max_age", OF_ALL_CHANNELS),
     ("host_losses_max", OF_ALL_CHANNELS),
+    ("hops_max", OF_ALL_CHANNELS),
     ("claim", OF_ALL_CHANNELS),
     ("handler_deadline", OF_ALL_CHANNELS),
     ("heartbeat_timeout", OF_ALL_CHANNELS),
@@ -179,6 +185,9 @@ impl Lifecycle {
             if let Some(found) = from.number(key, TRIES, faults) {
                 *field = found.value;
             }
+        }
+        if let Some(found) = from.number("hops_max", HOPS, faults) {
+            self.hops_max = found.value;
         }
     }
 

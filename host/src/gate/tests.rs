@@ -12,6 +12,7 @@ fn delivery(number: i64) -> DeliveryId {
     DeliveryId { number, nonce: 0 }
 }
 
+// Case: C25
 #[test]
 fn an_abort_confirmed_between_claim_and_call_keeps_the_call_from_starting() {
     let gate = Gate::new();
@@ -103,6 +104,7 @@ struct Row {
     calls_after_confirm: AtomicU64,
 }
 
+// Case: C25
 #[test]
 fn under_many_threads_no_call_starts_after_its_abort_was_confirmed() {
     let gate = Gate::new();

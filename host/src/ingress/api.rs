@@ -4,7 +4,7 @@
 //! | answer | means | exit code of the CLI |
 //! | --- | --- | --- |
 //! | 200 | done | 0 |
-//! | 400, 413 | wrong input | 2 |
+//! | 400, 413, 422 | wrong input | 2 |
 //! | 404 | no such thing, or nothing to do | 3 |
 //! | 409 | refused by state | 4 |
 //! | 401, 429, 500, 503 | failed | 1 |
@@ -22,7 +22,7 @@ use tracing::info;
 
 use super::answer::{Refused, Segment, json_answer, wrong_method};
 use super::limits::WORD_BYTES_MAX;
-use super::{Ingress, auth, lists, orders, pull};
+use super::{Ingress, auth, lists, orders, posting, pull};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::outcome::Fault;
 use crate::store::{AbortScope, ChannelSwitch, Command, Operated, ReplayOf, Resolution};
@@ -44,6 +44,7 @@ pub(super) fn routes(ingress: &Ingress) -> Router<Ingress> {
         .route("/channels", get(lists::channels))
         .route("/channels/{name}/pause", post(pause))
         .route("/channels/{name}/resume", post(resume))
+        .route("/messages", post(posting::post))
         .route("/abort", post(abort))
         .route("/replay/{id}", post(replay))
         .route("/replay", post(orders::replay))
@@ -174,10 +175,7 @@ async fn resume(
 impl Ingress {
     async fn switch(&self, name: String, switch: ChannelSwitch) -> Answer {
         let channel = ChannelName(word("channel", name)?);
-        if !self.behind()?.doors.contains_key(&channel) {
-            let sentence = "there is no channel of this name; `lastword channels list` shows them";
-            return Err(Refused::nothing(sentence));
-        }
+        self.require_channel(&channel.0)?;
         self.operate(Command::SwitchChannel { channel, switch }, "switched").await
     }
 

@@ -23,6 +23,7 @@ mod lists;
 mod metrics;
 mod orders;
 mod ports;
+mod posting;
 mod probe;
 mod pull;
 mod reply;

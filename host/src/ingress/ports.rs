@@ -10,7 +10,9 @@ use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::{Call, StateWrites};
 use crate::sandbox::{WebhookReply, WebhookRequest};
-use crate::store::{AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Query, Rows, StoreError};
+use crate::store::{
+    AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Post, PostOutcome, Query, Rows, StoreError,
+};
 
 /// One channel's `webhook` export.
 #[async_trait]
@@ -33,6 +35,12 @@ pub trait Desk: Send + Sync + 'static {
         events: Vec<InboundEvent>,
         state: StateWrites,
     ) -> Result<Vec<AcceptedEvent>, StoreError>;
+
+    /// Commits a message that a program posts.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    async fn post(&self, post: Post) -> Result<PostOutcome, StoreError>;
 
     /// Carries out an operator's command. An abort has reached the gate when this returns.
     ///

@@ -27,6 +27,10 @@ pub enum EventKind {
     Action,
     /// Anything else.
     Other,
+    /// A message that a program posted; its id is of its own making.
+    Post,
+    /// One due time of a schedule.
+    Schedule,
 }
 
 impl EventKind {
@@ -39,6 +43,8 @@ impl EventKind {
             Self::Deleted => "deleted",
             Self::Action => "action",
             Self::Other => "other",
+            Self::Post => "post",
+            Self::Schedule => "schedule",
         }
     }
 }
@@ -199,6 +205,7 @@ mod tests {
         }
     }
 
+    // Case: A9
     #[test]
     fn a_redelivery_with_other_addresses_and_names_has_the_same_content() {
         let first = message_content(&message());
@@ -234,6 +241,7 @@ mod tests {
         }
     }
 
+    // Case: A7
     #[test]
     fn an_empty_or_over_long_id_is_refused_with_a_sentence() {
         let channel = ChannelName::from("c");
@@ -280,6 +288,7 @@ mod tests {
     }
 
     proptest! {
+        // Case: A7
         #[test]
         fn no_two_distinct_tuples_share_a_key(a in tuple(), b in tuple(), cuts in any::<(u8, u8)>()) {
             prop_assert_eq!(a == b, key_of(&a) == key_of(&b));

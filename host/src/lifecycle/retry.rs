@@ -48,6 +48,7 @@ fn share(of_ms: u64, jitter: f64) -> u64 {
 mod tests {
     use super::*;
 
+    // Case: C4
     #[test]
     fn delivery_backoff_is_5_s_25_s_2_min_10_min_then_30_min_plus_at_most_a_tenth() {
         let steps = [5_000, 25_000, 120_000, 600_000, 1_800_000];

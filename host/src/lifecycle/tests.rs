@@ -40,6 +40,7 @@ const TURN_ARROWS: [(T, E, T); 14] = [
     (T::Failed, E::Resolved(Verdict::AllDelivered), T::Delivered),
 ];
 
+// Case: B1, B2
 #[test]
 fn a_turn_has_exactly_the_listed_arrows_and_an_ended_one_has_none() {
     for from in T::ALL {
@@ -51,6 +52,7 @@ fn a_turn_has_exactly_the_listed_arrows_and_an_ended_one_has_none() {
     }
 }
 
+// Case: B1
 #[test]
 fn the_only_way_out_of_an_ended_turn_is_the_resolving_of_an_unknown_outcome() {
     let resolved = |verdict| turn::next(T::Failed, true, E::Resolved(verdict)).ok();
@@ -100,6 +102,7 @@ const ROW_ARROWS: [(R, D, Option<R>, Option<R>); 18] = [
     (R::UnknownHeld, D::ResolvedDelivered, Some(R::Delivered), Some(R::Delivered)),
 ];
 
+// Case: B2
 #[test]
 fn a_delivery_has_exactly_the_listed_arrows() {
     for from in R::ALL {
@@ -135,6 +138,7 @@ fn outcome(end: CallEnd<Result<Receipt, SendError>>, ledger: &Ledger) -> Outcome
     judge(end, ledger).outcome
 }
 
+// Case: D5
 #[test]
 fn any_not_sent_answer_after_a_send_request_left_without_an_answer_is_unknown() {
     let limit =
@@ -158,6 +162,7 @@ fn any_not_sent_answer_after_a_send_request_left_without_an_answer_is_unknown() 
     }
 }
 
+// Case: D7
 #[test]
 fn delivered_needs_a_whole_2xx_answer_to_a_send_request_of_the_same_call() {
     for (begun, answered, accepted, stands) in
@@ -170,6 +175,7 @@ fn delivered_needs_a_whole_2xx_answer_to_a_send_request_of_the_same_call() {
     }
 }
 
+// Case: D6
 #[test]
 fn a_call_that_ends_without_a_word_is_judged_by_what_left() {
     let ends = || {
@@ -261,6 +267,7 @@ fn a_host_that_dies_is_not_the_handlers_failure_and_a_planned_stop_costs_nothing
     assert_eq!((end.event, end.code.as_str()), (E::TriesSpent, "quarantined"));
 }
 
+// Case: B6
 #[test]
 fn the_third_failed_try_is_the_last_and_never_means_never() {
     let limits = TurnLimits::default();
@@ -291,6 +298,7 @@ fn sending(kind: DeliveryKind) -> SendingRow {
     }
 }
 
+// Case: C9
 #[test]
 fn progress_gets_one_try_and_a_final_its_backoff() {
     let limits = DeliveryLimits::default();
@@ -305,6 +313,7 @@ fn progress_gets_one_try_and_a_final_its_backoff() {
     assert_eq!(delivery::after_attempt(&old, &transient, &limits, 0.0).event, D::GivenUp);
 }
 
+// Case: F4
 #[test]
 fn a_proven_unsent_row_of_an_aborted_turn_is_cancelled_and_not_queued_again() {
     let limits = DeliveryLimits::default();

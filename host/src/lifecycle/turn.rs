@@ -236,6 +236,8 @@ pub struct TurnLimits {
     pub backoff_first_ms: u64,
     pub backoff_max_ms: u64,
     pub age_max_ms: u64,
+    /// Programs that may answer each other in one chain of turns.
+    pub hops_max: u32,
 }
 
 impl Default for TurnLimits {
@@ -246,6 +248,40 @@ impl Default for TurnLimits {
             backoff_first_ms: 2_000,
             backoff_max_ms: 300_000,
             age_max_ms: 24 * 3_600_000,
+            hops_max: 32,
+        }
+    }
+}
+
+/// Where a turn comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// A message of the channel's platform.
+    #[default]
+    Platform,
+    /// A message that a program posted.
+    Posted,
+    /// A schedule.
+    Scheduled,
+}
+
+impl Origin {
+    /// The word in JSON and logs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Posted => "posted",
+            Self::Scheduled => "scheduled",
+        }
+    }
+
+    /// Whether the platform knows the message by its id, and can be told what a reply answers.
+    #[must_use]
+    pub fn is_at_platform(self) -> bool {
+        match self {
+            Self::Platform => true,
+            Self::Posted | Self::Scheduled => false,
         }
     }
 }

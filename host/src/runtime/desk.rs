@@ -17,9 +17,10 @@ use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::StateWrites;
 use crate::store::{
-    AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Query, Rows, Store, StoreError, Summary,
+    AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Post, PostOutcome, Query, Rows, Store,
+    StoreError, Summary,
 };
-use crate::workers::{Workers, intake, operate};
+use crate::workers::{Workers, intake, operate, post};
 
 /// What ingress speaks to.
 pub(super) struct HostDesk {
@@ -40,6 +41,10 @@ impl Desk for HostDesk {
     ) -> Result<Vec<AcceptedEvent>, StoreError> {
         let batch = intake::Batch { events, cursor: None, state };
         Ok(intake::accept(self.workers.hub(), channel, batch).await?.events)
+    }
+
+    async fn post(&self, post: Post) -> Result<PostOutcome, StoreError> {
+        post::post(self.workers.hub(), post).await
     }
 
     async fn operate(&self, command: Command) -> Result<Operated, StoreError> {

@@ -1,15 +1,15 @@
 //! Accepting: a platform's batch goes in whole or not at all, each message once.
 
-use super::due::Begins;
 use super::events::Overtaken;
 use super::face::{Accept, Accepted, AcceptedEvent, StoreError};
 use super::later::Due;
+use super::new_turn::NewTurn;
 use super::pieces::Gathered;
-use super::step::{NEVER_MS, Result, Step, from_json, ms, to_json, turn_code, turn_id, turn_state};
+use super::step::{NEVER_MS, Result, Step, from_json, ms, to_json, turn_id, turn_state};
 use crate::lifecycle::dedup::{self, ContentDigest, EventKind};
 use crate::lifecycle::id::{ChannelName, TurnId};
 use crate::lifecycle::message::{AbortRequest, InboundEvent, InboundMessage};
-use crate::lifecycle::turn::{TurnState, code};
+use crate::lifecycle::turn::TurnState;
 
 /// Contents that one key may have had: an id used again for other words is another message.
 pub(super) const CONTENTS_PER_KEY_MAX: usize = 3;
@@ -288,54 +288,9 @@ impl Step<'_> {
         replay_of: Option<i64>,
         due: Due,
     ) -> Result<(TurnId, TurnState)> {
-        let pending = self.tally.pending_turns.unsigned_abs();
-        if pending >= self.rules.pending_turns_max {
-            return Err(StoreError::Full { pending });
-        }
-        let now_ms = self.now.wall_ms;
-        let number = self.next_number();
-        let nonce = self.nonce();
-        let old_ms = now_ms.saturating_sub(ms(self.rules.turn.age_max_ms));
-        let sent_ms = message.sent_at_ms.map_or(now_ms, ms);
-        let expired = sent_ms < old_ms && replay_of.is_none();
-        let state = if expired { TurnState::Expired } else { TurnState::Queued };
-        let (reason, code, ended) = if expired {
-            let words = "the message was older than turn_max_age when it was accepted";
-            (Some(words), Some(code::TOO_OLD), Some(now_ms))
-        } else {
-            self.tally.pending_turns += 1;
-            (None, None, None)
-        };
-        let begins = Begins::new(due, number, now_ms);
-        let head = !expired && !begins.waits() && !self.turn_line_taken(conversation)?;
-        self.execute(
-            "INSERT INTO turn (id, nonce, seq, channel_id, conversation_id, state, head, code,
-               reason, external_id, dedup_key, payload, accepted_at_ms, due_ms, due_set_ms,
-               ended_at_ms, replay_of)
-             VALUES (?1, ?2, ?15, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?16, ?17, ?13, ?14)",
-            rusqlite::params![
-                number,
-                nonce.cast_signed(),
-                channel_id,
-                conversation,
-                turn_code(state),
-                head,
-                code,
-                reason,
-                message.external_id,
-                key,
-                to_json(message)?,
-                now_ms,
-                ended,
-                replay_of,
-                begins.seq,
-                begins.due_ms,
-                begins.set_ms
-            ],
-        )?;
-        let turn = TurnId { number, nonce };
-        self.turn_made(turn, channel_id, state, code)?;
-        Ok((turn, state))
+        let new =
+            NewTurn { key, replay_of, due, ..NewTurn::new(channel_id, conversation, message) };
+        self.insert_new_turn(&new)
     }
 
     pub(super) fn turn_line_taken(&self, conversation: i64) -> Result<bool> {

@@ -2,7 +2,7 @@
 //! transaction step; an engine runs batches of them. That is the seam for a second engine, and
 //! what a conformance suite speaks. No SQL type stands here.
 
-use super::later::Fell;
+use super::later::{Fell, Post, Posted};
 use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::{BootId, ChannelName, ClaimToken, DeliveryId, TurnId};
 use crate::lifecycle::message::{
@@ -10,7 +10,7 @@ use crate::lifecycle::message::{
 };
 use crate::lifecycle::outcome::{CallError, Fault, Ledger, Lookup, Outcome, StateWrites};
 use crate::lifecycle::settle::SettleMeans;
-use crate::lifecycle::turn::{Loss, TurnLimits, TurnState};
+use crate::lifecycle::turn::{Loss, Origin, TurnLimits, TurnState};
 
 /// What the whole host obeys; given once, before anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,7 @@ pub struct ClaimedTurn {
     pub delivered: Vec<DeliveredPart>,
     /// Whether it has cost a host twice before: at most one suspect runs at a time.
     pub suspect: bool,
+    pub origin: Origin,
 }
 
 /// The claim of a delivery; the same for a send and for a question.
@@ -292,6 +293,8 @@ pub enum Command {
     /// Channels that the config names; the others are marked as removed, their rows wait.
     ChannelsPresent(Vec<ChannelName>),
     Accept(Accept),
+    /// A message of a program, under a key of its own.
+    Post(Box<Post>),
     /// Turns whose time has come take their place in line, at most so many.
     FallDue {
         rows_max: u32,
@@ -359,14 +362,6 @@ pub enum Command {
         channel: ChannelName,
         switch: ChannelSwitch,
     },
-    /// What keeps a channel from sending, for whoever is shown what waits; or that it is over.
-    HoldChannel {
-        channel: ChannelName,
-        by: super::channels::HoldBy,
-        fault: Option<Fault>,
-    },
-    /// A host begins: what the last one told of channels is forgotten.
-    ClearHolds,
     /// One act on many rows, each looked at again.
     Bulk(Box<super::bulk::Bulk>),
     Sweep(SweepStep),
@@ -425,6 +420,7 @@ pub enum Operated {
 pub enum Answer {
     Done,
     Accepted(Box<Accepted>),
+    Posted(Box<Posted>),
     ClaimedTurn(Option<Box<ClaimedTurn>>),
     ClaimedDelivery(Option<Box<ClaimedDelivery>>),
     Guarded(Guarded),

@@ -1,6 +1,11 @@
 //! The face of what happens later: from when a turn stands in its line. Plain types, as in
 //! [`super::face`]; no SQL.
 
+use super::face::{ClaimedTurn, Lease};
+use crate::lifecycle::id::{ChannelName, TurnId};
+use crate::lifecycle::message::InboundMessage;
+use crate::lifecycle::turn::TurnState;
+
 /// From when a new turn stands in the line of its conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Due {
@@ -21,4 +26,40 @@ pub struct Fell {
     pub turns: u64,
     /// The bound was reached: there may be more.
     pub more: bool,
+}
+
+/// A message that a program posts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Post {
+    pub channel: ChannelName,
+    /// Its `external_id` is the key under which it is posted.
+    pub message: InboundMessage,
+    /// On the wall clock, in milliseconds since the epoch; past or present means now.
+    pub not_before_ms: Option<i64>,
+    /// The turn that whoever posts is at work on.
+    pub about: Option<TurnId>,
+    /// With a handler's permit in hand: claims the turn if it is the head of its line.
+    pub claim: Option<Lease>,
+}
+
+/// What became of a post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Posted {
+    pub outcome: PostOutcome,
+    pub claimed: Option<ClaimedTurn>,
+}
+
+/// The answer to whoever posts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PostOutcome {
+    /// A new turn; `due_ms` where it waits for its time.
+    Turn { turn: TurnId, state: TurnState, due_ms: Option<i64> },
+    /// It was posted before under this key.
+    Duplicate { turn: TurnId, state: Option<TurnState>, due_ms: Option<i64> },
+    /// The key was used in this conversation for other words.
+    OtherContent,
+    /// The turn that it is about is not there, or no more.
+    UnknownAbout,
+    /// So many programs have answered each other already.
+    TooManyHops { hops_max: u32 },
 }

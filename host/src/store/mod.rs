@@ -9,10 +9,10 @@ pub mod handle;
 pub mod later;
 pub mod pull_face;
 pub mod query;
+pub mod request;
 
 mod accept;
 mod attempts;
-pub mod channels;
 mod core;
 mod deliveries;
 mod due;
@@ -21,9 +21,11 @@ mod files;
 mod guest_state;
 mod line;
 mod lists;
+mod new_turn;
 mod notes;
 mod operate;
 mod pieces;
+mod post;
 mod pull;
 mod pull_read;
 mod purge;
@@ -34,14 +36,12 @@ mod schema;
 mod step;
 mod sweep;
 mod turns;
-mod waits;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use bulk::*;
-pub use channels::HoldBy;
 pub use core::{Core, CoreStats};
 pub use face::*;
 pub use handle::{ReadOnly, Store, StoreStats};
@@ -49,3 +49,4 @@ pub use later::*;
 pub use notes::{ChannelMove, Commit, Happened, Note, Watch, word as delivery_word};
 pub use pull_face::*;
 pub use query::*;
+pub use request::*;

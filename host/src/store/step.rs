@@ -10,7 +10,7 @@ use crate::env::{Env, Now};
 use crate::lifecycle::delivery::DeliveryState;
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::message::DeliveryKind;
-use crate::lifecycle::turn::TurnState;
+use crate::lifecycle::turn::{Origin, TurnState};
 
 /// A due time that never comes by itself: something else has to happen first.
 pub(super) const NEVER_MS: i64 = i64::MAX;
@@ -159,6 +159,22 @@ pub(super) fn turn_state(code: i64) -> Result<TurnState> {
         .ok()
         .and_then(|index| TurnState::ALL.get(index).copied())
         .ok_or_else(|| StoreError::Corrupt(format!("{code} is no state of a turn")))
+}
+
+pub(super) fn origin_code(origin: Origin) -> i64 {
+    match origin {
+        Origin::Platform => 0,
+        Origin::Posted => 1,
+        Origin::Scheduled => 2,
+    }
+}
+
+pub(super) fn origin(code: i64) -> Result<Origin> {
+    const ALL: [Origin; 3] = [Origin::Platform, Origin::Posted, Origin::Scheduled];
+    usize::try_from(code)
+        .ok()
+        .and_then(|index| ALL.get(index).copied())
+        .ok_or_else(|| StoreError::Corrupt(format!("{code} is no origin of a turn")))
 }
 
 pub(super) fn delivery_code(state: DeliveryState) -> i64 {

@@ -7,7 +7,6 @@ mod faults;
 mod later;
 mod lifecycle;
 mod plans;
+mod posts;
 mod rig;
-mod shown;
 mod simulation;
-mod window;

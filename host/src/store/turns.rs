@@ -104,18 +104,19 @@ impl Step<'_> {
     ) -> Result<Option<ClaimedTurn>> {
         let row = self.one(
             "SELECT channel_id, conversation_id, accepted_at_ms, payload, try, host_losses,
-               replay_of, due_ms FROM turn WHERE id = ?1",
+               replay_of, due_ms, origin FROM turn WHERE id = ?1",
             [turn.number],
             |r| {
                 let ids: (i64, i64) = (r.get(0)?, r.get(1)?);
                 let rest: (i64, String, u32, i64) = (r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?);
-                Ok((ids, rest, r.get::<_, Option<i64>>(6)?, r.get::<_, i64>(7)?))
+                let more: (Option<i64>, i64, i64) = (r.get(6)?, r.get(7)?, r.get(8)?);
+                Ok((ids, rest, more))
             },
         )?;
-        let Some((ids, (accepted_at_ms, payload, try_number, losses), replay_of, due_ms)) = row
-        else {
+        let Some((ids, (accepted_at_ms, payload, try_number, losses), more)) = row else {
             return Ok(None);
         };
+        let (replay_of, due_ms, origin) = more;
         self.turn_claimed(turn, ids.0, try_number, accepted_at_ms, due_ms)?;
         let channel = self.channel_name(ids.0)?;
         let conversation = self.conversation_name(ids.1)?;
@@ -148,6 +149,7 @@ impl Step<'_> {
             context,
             delivered,
             suspect,
+            origin: super::step::origin(origin)?,
         }))
     }
 
@@ -317,10 +319,6 @@ impl Step<'_> {
         let lost = turn::lose_try(facts.charges, loss, &self.rules.turn, self.env.jitter());
         let sql = "UPDATE turn SET tries = ?2, host_losses = ?3 WHERE id = ?1";
         self.execute(sql, (facts.id.number, lost.charges.tries, lost.charges.host_losses))?;
-        self.execute(
-            "INSERT INTO lost_try (turn_id, try, at_ms, code, reason) VALUES (?1, ?2, ?3, ?4, ?5)",
-            (facts.id.number, facts.try_number, self.now.wall_ms, &lost.code, &lost.sentence),
-        )?;
         let (word, sentence) = (Some(lost.code.as_str()), Some(lost.sentence.as_str()));
         if lost.event != TurnEvent::TryLost {
             let end = self.end_turn(&facts, lost.event, word, sentence, None)?;

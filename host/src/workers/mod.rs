@@ -28,6 +28,7 @@ pub mod operate;
 mod parts;
 mod pollers;
 pub mod ports;
+pub mod post;
 pub mod pull;
 pub mod pull_report;
 mod rate;

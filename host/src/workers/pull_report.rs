@@ -14,8 +14,8 @@ use crate::lifecycle::id::{ChannelName, ClaimToken, TurnId};
 use crate::lifecycle::lease::LEASE_MS_MIN;
 use crate::lifecycle::turn::TurnState;
 use crate::store::{
-    Answer, ClaimedDelivery, Command, HeldLease, NewDelivery, PullAnswer, PullCommand, PullEnd,
-    PullEnded, PullRefusal, PullReport, Query, RequestKey, Rows, StoreError,
+    Answer, Command, HeldLease, NewDelivery, PullAnswer, PullCommand, PullEnd, PullEnded,
+    PullRefusal, PullReport, Query, RequestKey, Rows, StoreError,
 };
 
 /// Whose turn, by what token.
@@ -172,24 +172,10 @@ async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refu
         rows_max: limits.events_max,
         bytes_max: limits.output_bytes_max as u64,
     };
-    let answer = run(hub, PullCommand::Report(report)).await?;
-    let start = |first: Option<Box<ClaimedDelivery>>| match (first, fold) {
-        (Some(claimed), Some((ticket, approach))) => {
-            deliverer::start(hub, DeliveryStart { claimed, ticket, approach });
-        }
-        (_, fold) => {
-            drop(fold);
-            channel.wake();
-        }
-    };
-    match answer {
-        PullAnswer::Said { lease, first } => {
-            start(first);
-            Ok(Told::Held(lease))
-        }
+    let (told, first) = match run(hub, PullCommand::Report(report)).await? {
+        PullAnswer::Said { lease, first } => (Told::Held(lease), first),
         PullAnswer::Ended(ended) => {
             let PullEnded { state, again, turn_ended, first } = *ended;
-            start(first);
             if !again {
                 hub.metrics.tries_failed.add(u64::from(fails));
                 tracing::info!(turn = %turn, state = state.word(), "try ended by its worker");
@@ -198,14 +184,24 @@ async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refu
                 hub.turn_ended(&end);
             }
             hub.wake_turns();
-            Ok(Told::Ended(state))
+            (Told::Ended(state), first)
         }
         PullAnswer::Refused(why) => {
             hub.metrics.late_events_refused.up();
-            Err(refused(turn, why))
+            return Err(refused(turn, why));
         }
-        PullAnswer::Claimed(_) | PullAnswer::Held(_) => Err(wrong_answer("report").into()),
+        PullAnswer::Claimed(_) | PullAnswer::Held(_) => return Err(wrong_answer("report").into()),
+    };
+    match (first, fold) {
+        (Some(claimed), Some((ticket, approach))) => {
+            deliverer::start(hub, DeliveryStart { claimed, ticket, approach });
+        }
+        (_, fold) => {
+            drop(fold);
+            channel.wake();
+        }
     }
+    Ok(told)
 }
 
 type Meaning = (Vec<NewDelivery>, Option<PullEnd>);

@@ -31,6 +31,7 @@ fn stop(id: &str, conversation: &str) -> serde_json::Value {
     json!({"id": id, "conversation": conversation, "sender": {"id": "p1"}})
 }
 
+// Case: F2
 #[tokio::test]
 async fn a_confirmed_abort_followed_by_sigkill_sends_nothing_more() {
     let (sink, site) = slow().await;
@@ -51,6 +52,7 @@ async fn a_confirmed_abort_followed_by_sigkill_sends_nothing_more() {
     assert_eq!(texts, ["answer to quick"]);
 }
 
+// Case: F1
 #[tokio::test]
 async fn an_abort_ends_the_handlers_process_within_a_second() {
     let (_sink, site) = slow().await;
@@ -64,6 +66,7 @@ async fn an_abort_ends_the_handlers_process_within_a_second() {
     eventually("the handler's process ended", Duration::from_secs(2), gone).await;
 }
 
+// Case: F2
 #[tokio::test]
 async fn an_abort_takes_back_what_waits_to_be_sent_again_restart_or_not() {
     let sink = Sink::scripted(|_| Answer::RetryAfter { status: 429, seconds: 2 }).await;
@@ -88,6 +91,7 @@ async fn an_abort_takes_back_what_waits_to_be_sent_again_restart_or_not() {
     assert_eq!(after, ["next"]);
 }
 
+// Case: F3
 #[tokio::test]
 async fn a_send_that_was_at_the_receiver_is_recorded_as_it_ended_and_the_turn_stays_aborted() {
     let sink =
@@ -102,6 +106,7 @@ async fn a_send_that_was_at_the_receiver_is_recorded_as_it_ended_and_the_turn_st
     assert_eq!(sink.count(), 1);
 }
 
+// Case: F6
 #[tokio::test]
 async fn an_abort_stops_the_oldest_turn_or_all_and_says_which() {
     let (sink, site) = slow().await;
@@ -126,6 +131,7 @@ async fn an_abort_stops_the_oldest_turn_or_all_and_says_which() {
     assert_eq!(sink.count(), 0);
 }
 
+// Case: F5, F9
 #[tokio::test]
 async fn the_same_stop_delivered_again_leaves_a_later_turn_alone() {
     let (sink, site) = slow().await;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{SOON, bridge};
 
+// Case: J1
 #[tokio::test]
 async fn lists_filter_page_and_print_one_object_a_line() {
     let (sink, site) = bridge(Config::new()).await;
@@ -114,6 +115,7 @@ async fn wait_gone(site: &Site) {
     .await;
 }
 
+// Case: C7
 #[tokio::test]
 async fn a_paused_channel_takes_messages_in_and_sends_them_when_it_is_resumed() {
     let (sink, site) = bridge(Config::new()).await;
@@ -133,6 +135,7 @@ async fn a_paused_channel_takes_messages_in_and_sends_them_when_it_is_resumed() 
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
 }
 
+// Case: J2
 #[tokio::test]
 async fn a_failed_turn_is_replayed_as_a_new_one() {
     let (sink, site) = bridge(Config::new()).await;

@@ -66,6 +66,7 @@ async fn a_killed_host_takes_its_handlers_and_their_children_with_it() {
     gone("all of them ended", &pids, Duration::from_secs(3)).await;
 }
 
+// Case: B10
 #[tokio::test]
 async fn a_handler_that_thinks_too_long_is_ended_with_its_children_and_tried_again() {
     let change = |config: Config| {
@@ -141,6 +142,7 @@ async fn a_turn_that_is_stopped_by_a_kill_runs_again_and_is_answered_once() {
     assert_eq!(texts, ["try 2"], "the try's number goes on");
 }
 
+// Case: B5
 #[tokio::test]
 async fn a_handler_that_dies_without_a_final_is_tried_again_and_told_what_arrived() {
     let script = r#"
@@ -179,6 +181,7 @@ print(json.dumps({"type": "final", "text": "done", "format": "markdown"}), flush
     assert_eq!(kinds, ["tool", "block", "tool", "final"]);
 }
 
+// Case: B13
 #[tokio::test]
 async fn progress_that_is_refused_does_not_decide_the_turn() {
     let script = r#"
@@ -200,6 +203,7 @@ print(json.dumps({"type": "final", "text": "done"}), flush=True)
     assert_eq!(states, [("tool", "dead"), ("final", "delivered")]);
 }
 
+// Case: B8
 #[tokio::test]
 async fn a_handler_may_choose_silence_or_fail_for_good() {
     let script = r#"
@@ -236,6 +240,7 @@ async fn output_that_is_no_event_is_a_failed_try_that_names_the_line() {
     }
 }
 
+// Case: B19
 #[tokio::test]
 async fn a_final_without_a_word_is_a_failed_try_and_never_silence() {
     let script = "import sys\nsys.stdin.readline()\nprint('{\"type\":\"final\",\"text\":\"\"}')\n";
@@ -245,6 +250,7 @@ async fn a_final_without_a_word_is_a_failed_try_and_never_silence() {
     assert_eq!(sink.count(), 0);
 }
 
+// Case: B17
 #[tokio::test]
 async fn a_command_that_is_not_there_is_seen_and_recovers_by_itself() {
     let (sink, site) = bridge(Config::new()).await;

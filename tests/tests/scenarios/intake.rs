@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{SOON, bridge};
 
+// Case: A2, A3
 #[tokio::test]
 async fn a_message_posted_again_before_and_after_a_restart_makes_one_turn() {
     let (sink, site) = bridge(Config::new()).await;
@@ -34,6 +35,7 @@ async fn a_message_posted_again_before_and_after_a_restart_makes_one_turn() {
     assert_eq!(texts, ["hello", "more"]);
 }
 
+// Case: A8
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_thirty_two_posts_of_one_message_at_once_exactly_one_wins() {
     let (sink, site) = bridge(Config::new()).await;
@@ -52,6 +54,7 @@ async fn of_thirty_two_posts_of_one_message_at_once_exactly_one_wins() {
     assert_eq!(sink.count(), 1);
 }
 
+// Case: A6
 #[tokio::test]
 async fn messages_that_differ_in_channel_conversation_or_id_are_turns_of_their_own() {
     let sink = Sink::start().await;
@@ -72,6 +75,7 @@ async fn messages_that_differ_in_channel_conversation_or_id_are_turns_of_their_o
     sink.wait_for(5, SOON).await;
 }
 
+// Case: A9
 #[tokio::test]
 async fn an_id_used_again_for_other_words_is_a_second_message() {
     let (sink, site) = bridge(Config::new()).await;
@@ -99,6 +103,7 @@ async fn a_batch_is_taken_whole_and_in_order() {
     assert_eq!(texts, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
+// Case: A13
 #[tokio::test]
 async fn one_bad_message_keeps_its_whole_batch_out() {
     let (sink, site) = bridge(Config::new()).await;
@@ -111,6 +116,7 @@ async fn one_bad_message_keeps_its_whole_batch_out() {
     assert_eq!(sink.count(), 0);
 }
 
+// Case: A15
 #[tokio::test]
 async fn messages_that_do_not_wake_come_with_the_next_one_that_does() {
     let (sink, site) = bridge(Config::new()).await;
@@ -139,6 +145,7 @@ said = [message["text"] for message in turn["context"]] + [turn["message"]["text
 print(json.dumps({"type": "final", "text": "|".join(said)}))
 "#;
 
+// Case: A7
 #[tokio::test]
 async fn what_is_malformed_unknown_or_too_long_is_refused_by_its_status() {
     let sink = Sink::start().await;
@@ -204,6 +211,7 @@ async fn components_built_with_and_without_wasi_serve_side_by_side() {
     assert_eq!(went, ["plain", "wasi"]);
 }
 
+// Case: A11
 #[tokio::test]
 async fn while_the_disk_takes_no_more_posts_are_answered_503_and_nothing_is_lost() {
     // The receiver is away, so that rows pile up in the store.

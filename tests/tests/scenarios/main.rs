@@ -9,6 +9,7 @@ mod disk;
 mod handlers;
 mod intake;
 mod outcomes;
+mod posts;
 mod pull;
 mod pull_worker;
 mod signatures;

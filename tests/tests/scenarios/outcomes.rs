@@ -44,6 +44,7 @@ async fn a_reply_carries_everything_that_its_receiver_needs() {
     assert_eq!(rows[0].platform_id.as_deref(), Some("sink-0"), "the receiver's own id is kept");
 }
 
+// Case: D2
 #[tokio::test]
 async fn an_error_of_the_receiver_is_settled_by_the_same_delivery_id() {
     let (sink, site) = bridge_with(&[Answer::Status(500), Answer::Drop]).await;
@@ -60,6 +61,7 @@ async fn an_error_of_the_receiver_is_settled_by_the_same_delivery_id() {
     assert_eq!(site.rows_of(&turn.id).await[0].attempts, 3);
 }
 
+// Case: C11
 #[tokio::test]
 async fn a_receiver_that_hangs_does_not_hold_up_other_conversations() {
     let (sink, site) = bridge(Config::new()).await;
@@ -86,6 +88,7 @@ async fn a_receiver_that_hangs_does_not_hold_up_other_conversations() {
     assert_eq!(texts, ["stuck", "stuck", "behind"]);
 }
 
+// Case: C6
 #[tokio::test]
 async fn a_receiver_that_asks_to_wait_is_not_called_before_and_costs_no_attempt() {
     for status in [429, 503] {
@@ -102,6 +105,7 @@ async fn a_receiver_that_asks_to_wait_is_not_called_before_and_costs_no_attempt(
     }
 }
 
+// Case: C7
 #[tokio::test]
 async fn a_receiver_that_is_not_there_is_waited_for_without_costing_attempts() {
     let sink = Sink::start().await;
@@ -124,6 +128,7 @@ async fn a_receiver_that_is_not_there_is_waited_for_without_costing_attempts() {
     assert_eq!((row.state.as_str(), row.attempts), ("queued", 0), "{row:?}");
 }
 
+// Case: C5, C10
 #[tokio::test]
 async fn a_refused_message_is_dead_with_the_receivers_own_words_and_the_next_one_goes() {
     let words = Answer::Body(422, "no such person".into());
@@ -142,6 +147,7 @@ async fn a_refused_message_is_dead_with_the_receivers_own_words_and_the_next_one
     assert_eq!(sink.arrivals_at("/replies").iter().filter(|a| a.text() == "one").count(), 1);
 }
 
+// Case: C8
 #[tokio::test]
 async fn refused_credentials_pause_the_channel_and_resuming_drains_it() {
     let (sink, site) = bridge_with(&[Answer::Status(401)]).await;
@@ -168,6 +174,7 @@ async fn refused_credentials_pause_the_channel_and_resuming_drains_it() {
     assert!(sink.count() > before);
 }
 
+// Case: J2
 #[tokio::test]
 async fn a_dead_letter_is_replayed_once_as_a_new_row() {
     let (sink, site) = bridge_with(&[Answer::Status(404)]).await;
@@ -186,6 +193,7 @@ async fn a_dead_letter_is_replayed_once_as_a_new_row() {
     assert_eq!(site.cli(&["replay", &dead]).await.code, 4, "twice is refused");
 }
 
+// Case: C15
 #[tokio::test]
 async fn a_row_that_is_too_old_expires_and_its_turn_with_it() {
     let away = Answer::RetryAfter { status: 503, seconds: 1 };

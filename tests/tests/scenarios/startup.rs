@@ -6,6 +6,7 @@ use lastword_tests::harness::{Channel, Config, Sink, Site, component};
 
 use crate::{SOON, bridge};
 
+// Case: J6
 #[tokio::test]
 async fn a_second_host_is_refused_and_names_the_first() {
     let (_sink, site) = bridge(Config::new()).await;
@@ -36,6 +37,7 @@ async fn the_lock_file_is_private_and_says_who_holds_the_store() {
     assert!(lock["token"].is_string() && !lock["boot_id"].is_null(), "{lock}");
 }
 
+// Case: J5
 #[tokio::test]
 async fn config_errors_come_all_at_once_with_line_and_nearest_word_and_make_nothing() {
     let config = "data_dir = \"data\"\nlisten = \"127.0.0.1:0\"\n\n[handler]\nkind = \"ecko\"\n\n\
@@ -143,6 +145,7 @@ async fn channels_that_cannot_be_served_are_refused_alone_with_a_sentence() {
     assert!(good["version"].is_string() && good["digest"].is_string(), "{good}");
 }
 
+// Case: C7
 #[tokio::test]
 async fn what_waits_for_a_channel_that_cannot_be_served_goes_out_when_it_is_mended() {
     let (sink, site) = bridge(Config::new()).await;
@@ -162,6 +165,7 @@ async fn what_waits_for_a_channel_that_cannot_be_served_goes_out_when_it_is_mend
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
 }
 
+// Case: G6
 #[tokio::test]
 async fn rows_of_a_removed_channel_are_listed_and_go_out_on_its_return() {
     let (sink, site) = bridge(Config::new()).await;

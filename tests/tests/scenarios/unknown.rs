@@ -64,6 +64,7 @@ async fn held(sink: &Sink, site: &Site, host: &Host) -> (String, String) {
     (row.id, turn.id)
 }
 
+// Case: D4, D11
 #[tokio::test]
 async fn what_nobody_can_settle_is_held_and_the_conversation_goes_on() {
     let (sink, site, host) = untrusting("hold").await;
@@ -76,6 +77,7 @@ async fn what_nobody_can_settle_is_held_and_the_conversation_goes_on() {
     assert_eq!(listed.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), [row.as_str()]);
 }
 
+// Case: B1, D11
 #[tokio::test]
 async fn a_held_row_resolved_as_delivered_makes_its_turn_delivered() {
     let (sink, site, host) = untrusting("hold").await;
@@ -87,6 +89,7 @@ async fn a_held_row_resolved_as_delivered_makes_its_turn_delivered() {
     assert_eq!(sink.count(), 1);
 }
 
+// Case: D4
 #[tokio::test]
 async fn a_held_row_that_is_dropped_leaves_its_turn_failed() {
     let (sink, site, host) = untrusting("hold").await;
@@ -97,6 +100,7 @@ async fn a_held_row_that_is_dropped_leaves_its_turn_failed() {
     assert_eq!(sink.count(), 1);
 }
 
+// Case: D12
 #[tokio::test]
 async fn a_held_row_that_is_resent_becomes_a_new_row_at_the_end_of_the_line() {
     let (sink, site, host) = untrusting("hold").await;
@@ -123,6 +127,7 @@ async fn a_row_can_be_resolved_while_no_host_runs() {
     assert_eq!(site.turn_at_rest(&turn, SOON).await.state, "delivered");
 }
 
+// Case: D4
 #[tokio::test]
 async fn the_policy_resend_sends_again() {
     let (sink, site, host) = untrusting("resend").await;
@@ -135,6 +140,7 @@ async fn the_policy_resend_sends_again() {
     assert_eq!(texts(&sink.arrivals()), ["one", "one"]);
 }
 
+// Case: D3
 #[tokio::test]
 async fn a_lost_answer_that_the_platform_finds_is_delivered_without_a_second_send() {
     let (sink, site, host) = scripted(r#"{"found": "p-77"}"#).await;
@@ -146,6 +152,7 @@ async fn a_lost_answer_that_the_platform_finds_is_delivered_without_a_second_sen
     assert_eq!(sink.arrivals_at("/find").len(), 1);
 }
 
+// Case: D3
 #[tokio::test]
 async fn a_lost_answer_that_the_platform_does_not_find_is_sent_again() {
     let (sink, site, host) = scripted(r#"{"absent": true}"#).await;
@@ -158,6 +165,7 @@ async fn a_lost_answer_that_the_platform_does_not_find_is_sent_again() {
     assert!(asked - lost >= Duration::from_millis(200), "settle_delay was not waited for");
 }
 
+// Case: D5
 #[tokio::test]
 async fn a_guest_that_calls_a_lost_send_transient_is_not_believed() {
     let (sink, site, host) = scripted(r#"{"found": "p-1"}"#).await;
@@ -167,6 +175,7 @@ async fn a_guest_that_calls_a_lost_send_transient_is_not_believed() {
     assert_eq!(sink.arrivals_at("/find").len(), 1);
 }
 
+// Case: D7
 #[tokio::test]
 async fn a_guest_that_claims_delivery_without_a_send_is_not_believed() {
     let (sink, site, host) = scripted(r#"{"absent": true}"#).await;
@@ -176,6 +185,7 @@ async fn a_guest_that_claims_delivery_without_a_send_is_not_believed() {
     assert_eq!(sink.arrivals_at("/send").len(), 1, "and then really sent");
 }
 
+// Case: D6
 #[tokio::test]
 async fn a_trap_before_any_send_is_tried_again_without_a_question() {
     let (sink, site, host) = scripted(r#"{"undecided": "asked in vain"}"#).await;
@@ -187,6 +197,7 @@ async fn a_trap_before_any_send_is_tried_again_without_a_question() {
     assert_eq!(sink.arrivals_at("/send").len(), 1);
 }
 
+// Case: D6
 #[tokio::test]
 async fn a_trap_after_a_send_without_an_answer_is_unknown() {
     let (sink, site, host) = scripted(r#"{"found": "p-1"}"#).await;
@@ -197,6 +208,7 @@ async fn a_trap_after_a_send_without_an_answer_is_unknown() {
     assert_eq!(sink.arrivals_at("/find").len(), 1);
 }
 
+// Case: C1, D1
 #[tokio::test]
 async fn a_send_that_was_open_when_the_host_was_killed_is_asked_about_and_not_repeated() {
     let (sink, site, host) = scripted(r#"{"found": "p-1"}"#).await;
@@ -218,6 +230,7 @@ async fn a_send_that_was_open_when_the_host_was_killed_is_asked_about_and_not_re
     assert!(!sink.arrivals_at("/find").is_empty());
 }
 
+// Case: D2
 #[tokio::test]
 async fn a_send_that_was_open_when_the_host_was_killed_goes_again_under_its_own_id() {
     let sink = Sink::scripted(|_| Answer::Hang(Duration::from_secs(60))).await;

@@ -17,6 +17,7 @@ async fn host_that(
     Host::start(ScriptedHook::new(move |_| script()), IngressLimits::default()).await.0
 }
 
+// Case: A1
 #[tokio::test]
 async fn a_message_is_committed_and_then_answered_with_counts_and_turns() {
     let script = || {
@@ -67,6 +68,7 @@ async fn the_guest_sees_method_path_query_lower_case_headers_and_body_as_they_ca
     assert!(seen.headers.iter().all(|(name, _)| name != "x-bad"));
 }
 
+// Case: A11, E4
 #[tokio::test]
 async fn a_store_that_does_not_commit_is_answered_503_or_429_and_never_ok() {
     let host = host_that(|| CallEnd::Answered(reply(200, vec![message("1")]))).await;

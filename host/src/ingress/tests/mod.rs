@@ -3,4 +3,5 @@
 mod api;
 mod hooks;
 mod peers;
+mod posting;
 mod scripted;

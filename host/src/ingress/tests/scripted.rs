@@ -17,7 +17,9 @@ use crate::lifecycle::message::{InboundEvent, InboundMessage};
 use crate::lifecycle::outcome::{Call, CallEnd, Ledger, StateWrites};
 use crate::lifecycle::turn::TurnState;
 use crate::sandbox::{WebhookReply, WebhookRequest};
-use crate::store::{AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Query, Rows, StoreError};
+use crate::store::{
+    AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Post, PostOutcome, Query, Rows, StoreError,
+};
 
 pub(super) const TOKEN: &str = "the right token";
 
@@ -32,6 +34,8 @@ pub(super) struct ScriptedDesk {
     pub(super) batches: Mutex<Vec<(ChannelName, Vec<InboundEvent>, StateWrites)>>,
     pub(super) commands: Mutex<Vec<Command>>,
     pub(super) orders: Mutex<Vec<BulkAsk>>,
+    pub(super) posts: Mutex<Vec<Post>>,
+    pub(super) posted: Mutex<Option<PostOutcome>>,
     pub(super) operated: Mutex<Option<Operated>>,
     pub(super) pulls: Mutex<Vec<PullAsk>>,
     pub(super) pulled: Mutex<Option<PullReply>>,
@@ -70,6 +74,17 @@ impl Desk for ScriptedDesk {
         self.batches.lock().unwrap().push((channel.clone(), events, state));
         self.finished.fetch_add(1, Ordering::SeqCst);
         Ok(answers)
+    }
+
+    async fn post(&self, post: Post) -> Result<PostOutcome, StoreError> {
+        if let Some(error) = self.fails.lock().unwrap().clone() {
+            return Err(error);
+        }
+        let due_ms = post.not_before_ms;
+        self.posts.lock().unwrap().push(post);
+        let given = self.posted.lock().unwrap().clone();
+        let made = PostOutcome::Turn { turn: turn(1), state: TurnState::Queued, due_ms };
+        Ok(given.unwrap_or(made))
     }
 
     async fn operate(&self, command: Command) -> Result<Operated, StoreError> {
@@ -236,6 +251,16 @@ impl Host {
         // The host may answer and close before all of it is written.
         let _ = stream.write_all(bytes).await;
         answer(&mut stream).await
+    }
+
+    /// A request under a key.
+    pub(super) async fn keyed(&self, head: &str, key: &str, body: &str) -> Answered {
+        let length = body.len();
+        let text = format!(
+            "{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\
+             idempotency-key: {key}\r\nauthorization: Bearer {TOKEN}\r\n\r\n{body}"
+        );
+        self.say(text.as_bytes()).await
     }
 
     pub(super) async fn request(&self, head: &str, body: &str) -> Answered {

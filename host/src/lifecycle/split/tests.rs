@@ -92,6 +92,7 @@ fn reply(broken: bool) -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Case: C14
     #[test]
     fn nothing_is_lost_and_every_part_fits(
         text in prop_oneof![reply(true), "\\PC{0,200}", "[ \t\r\n`~x]{0,80}"],
@@ -133,6 +134,7 @@ fn a_reply_that_fits_is_left_alone_to_the_byte() {
     }
 }
 
+// Case: C14
 #[test]
 fn a_long_reply_with_fences_and_emoji_fits_4096_utf16_units_with_fences_balanced() {
     let prose = "Some words of an answer, with 🎉 and 👩‍💻 in it, and more of them to come.\n";

@@ -184,6 +184,7 @@ async fn a_body_over_the_channels_limit_is_413_and_a_bad_one_400_with_its_place(
     host.host.stop().await;
 }
 
+// Case: A13
 #[tokio::test(flavor = "multi_thread")]
 async fn one_webhook_brings_many_messages_or_none_of_them() {
     let sink = Sink::start().await;
@@ -214,6 +215,7 @@ async fn one_webhook_brings_many_messages_or_none_of_them() {
     host.host.stop().await;
 }
 
+// Case: J6
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_host_is_refused_and_names_the_first() {
     let sink = Sink::start().await;

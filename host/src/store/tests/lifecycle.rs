@@ -13,6 +13,7 @@ fn fault(code: &str) -> Fault {
     Fault::new(code, "a sentence")
 }
 
+// Case: A1, B14
 #[test]
 fn a_message_goes_from_accepted_to_delivered() {
     let mut rig = Rig::new();
@@ -49,6 +50,7 @@ fn a_turn_that_meets_no_trouble_costs_three_commits() {
     assert_eq!(rig.core.stats().commits - before, 3, "a claim that finds nothing costs no sync");
 }
 
+// Case: A2, A3
 #[test]
 fn a_duplicate_before_and_after_a_restart_makes_one_turn() {
     let mut rig = Rig::new();
@@ -62,6 +64,7 @@ fn a_duplicate_before_and_after_a_restart_makes_one_turn() {
     assert_eq!(rig.accept(message("room", "m1", "hi")), same);
 }
 
+// Case: B4
 #[test]
 fn a_second_message_of_a_conversation_waits_for_the_first_to_end() {
     let mut rig = Rig::new();
@@ -79,6 +82,7 @@ fn a_second_message_of_a_conversation_waits_for_the_first_to_end() {
     assert_eq!(rig.claim_turn().unwrap().claim.turn, second);
 }
 
+// Case: C4
 #[test]
 fn a_transient_fault_is_tried_again_at_its_backoff_and_not_a_millisecond_before() {
     let mut rig = Rig::new();
@@ -93,6 +97,7 @@ fn a_transient_fault_is_tried_again_at_its_backoff_and_not_a_millisecond_before(
     assert_eq!(again.message.delivery_id, row.message.delivery_id);
 }
 
+// Case: C7
 #[test]
 fn an_offline_adapter_costs_no_attempt() {
     let mut rig = Rig::new();
@@ -105,6 +110,7 @@ fn an_offline_adapter_costs_no_attempt() {
     assert_eq!(rig.outbox()[0].attempts, 0);
 }
 
+// Case: C13
 #[test]
 fn a_rejected_part_cancels_the_parts_behind_it_and_fails_the_turn() {
     let mut rig = Rig::new();
@@ -119,6 +125,7 @@ fn a_rejected_part_cancels_the_parts_behind_it_and_fails_the_turn() {
     assert_eq!(rig.turn(turn).row.state, "failed");
 }
 
+// Case: D1
 #[test]
 fn a_send_that_was_open_at_a_kill_is_unknown_and_not_blindly_sent() {
     let mut rig = Rig::new();
@@ -140,6 +147,7 @@ fn a_send_that_was_open_at_a_kill_is_unknown_and_not_blindly_sent() {
     assert_eq!(rig.turn(turn).row.state, "delivered");
 }
 
+// Case: D2, D8
 #[test]
 fn an_idempotent_adapter_gets_the_same_delivery_id_again_inside_its_window_only() {
     let means = SettleMeans { idempotency: Idempotency::ForMs(300_000), ..SettleMeans::default() };
@@ -157,6 +165,7 @@ fn an_idempotent_adapter_gets_the_same_delivery_id_again_inside_its_window_only(
     assert_eq!(rig.states(), ["held"]);
 }
 
+// Case: C10
 #[test]
 fn an_open_unknown_blocks_its_conversation_and_a_held_one_does_not() {
     let means = SettleMeans { can_ask: true, ..SettleMeans::default() };
@@ -184,6 +193,7 @@ fn an_open_unknown_blocks_its_conversation_and_a_held_one_does_not() {
     assert_eq!(rig.claim_turn().unwrap().claim.turn, second);
 }
 
+// Case: D9
 #[test]
 fn a_late_receipt_of_a_lost_claim_delivers_the_row_and_nothing_is_resent() {
     let means = SettleMeans { on_unknown: OnUnknown::Resend, ..SettleMeans::default() };
@@ -200,6 +210,7 @@ fn a_late_receipt_of_a_lost_claim_delivers_the_row_and_nothing_is_resent() {
     assert!(rig.claim_delivery().is_none());
 }
 
+// Case: F3
 #[test]
 fn an_abort_cancels_what_waits_and_lets_what_is_at_the_adapter_end_as_it_does() {
     let mut rig = Rig::new();
@@ -214,6 +225,7 @@ fn an_abort_cancels_what_waits_and_lets_what_is_at_the_adapter_end_as_it_does() 
     assert_eq!(rig.turn(turn).row.state, "aborted");
 }
 
+// Case: B7
 #[test]
 fn a_message_that_kills_the_host_each_time_is_quarantined_and_the_others_go_on() {
     let mut rig = Rig::new();
@@ -230,6 +242,7 @@ fn a_message_that_kills_the_host_each_time_is_quarantined_and_the_others_go_on()
     assert_eq!(detail.row.attempts, 0, "killing the host is not the handler's failure");
 }
 
+// Case: D12
 #[test]
 fn resent_parts_go_to_the_end_of_the_line_and_the_turn_says_so() {
     let mut rig = Rig::new();
@@ -248,6 +261,7 @@ fn resent_parts_go_to_the_end_of_the_line_and_the_turn_says_so() {
     }
 }
 
+// Case: C22
 #[test]
 fn a_moved_conversation_takes_its_unfinished_rows_and_turns_along() {
     let mut rig = Rig::new();
@@ -266,6 +280,7 @@ fn a_moved_conversation_takes_its_unfinished_rows_and_turns_along() {
     assert_eq!(rig.claim_turn().unwrap().conversation, "hall");
 }
 
+// Case: C21
 #[test]
 fn a_closed_conversation_waits_for_its_persons_next_message() {
     let mut rig = Rig::new();
@@ -278,6 +293,7 @@ fn a_closed_conversation_waits_for_its_persons_next_message() {
     assert!(rig.claim_delivery().is_some());
 }
 
+// Case: A4, G7
 #[test]
 fn pruning_takes_only_what_is_at_rest_and_the_key_still_knows_the_turn() {
     let mut rig = Rig::new();

@@ -4,6 +4,7 @@
 
 mod faults;
 mod invariants;
+mod pulling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -50,6 +51,8 @@ struct World {
     means: SettleMeans,
     receiver: Receiver,
     running: Vec<ClaimedTurn>,
+    /// Turns that pull workers hold; they outlive the host.
+    pulled: Vec<TurnClaim>,
     sending: Vec<ClaimedDelivery>,
     /// Calls whose worker lost its claim but may still answer.
     late: Vec<(DeliveryClaim, bool)>,
@@ -90,6 +93,7 @@ impl World {
             means,
             receiver: Receiver::default(),
             running: Vec::new(),
+            pulled: Vec::new(),
             sending: Vec::new(),
             late: Vec::new(),
             late_turns: Vec::new(),
@@ -174,6 +178,9 @@ impl World {
     }
 
     fn claim_turn(&mut self) {
+        if self.chance.random_bool(0.3) {
+            return self.pull_a_turn();
+        }
         if let Some(turn) = self.rig.claim_turn() {
             self.begin_turn(*turn);
         }
@@ -189,6 +196,9 @@ impl World {
     }
 
     fn finish_turn(&mut self) {
+        if !self.pulled.is_empty() && self.chance.random_bool(0.4) {
+            return self.hear_a_worker();
+        }
         if self.running.is_empty() {
             return;
         }
@@ -363,7 +373,11 @@ impl World {
         if after_crash {
             let Rows::Claims(claims) = self.rig.read().read(&claims).unwrap() else { panic!() };
             for row in claims.turns {
-                let step = SweepStep::LoseTurn { claim: row.claim, loss: Loss::HostLost };
+                let claim = row.claim;
+                let step = match row.pulled {
+                    Some(_) => SweepStep::AdoptLease { claim },
+                    None => SweepStep::LoseTurn { claim, loss: Loss::HostLost },
+                };
                 self.rig.run(Command::Sweep(step));
             }
             for row in claims.deliveries {
@@ -407,6 +421,7 @@ impl World {
             while let Some(turn) = self.running.pop() {
                 self.rig.complete(turn.claim, &["rest"]);
             }
+            self.let_all_workers_end();
             self.claim_delivery();
             while !self.sending.is_empty() {
                 self.finish_delivery(true);
@@ -453,6 +468,7 @@ pub(super) fn exercise(seeds: u64) {
     }
 }
 
+// Case: B2, G4
 #[test]
 fn no_seed_loses_doubles_reorders_or_sticks_a_message() {
     if let Some(seed) = crate::env::variable("LASTWORD_SEED") {

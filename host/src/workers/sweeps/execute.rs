@@ -53,6 +53,7 @@ fn account(
         Answer::Recorded(_) => (Guarded::Lost, None),
         Answer::Done
         | Answer::Accepted(_)
+        | Answer::Posted(_)
         | Answer::ClaimedTurn(_)
         | Answer::ClaimedDelivery(_)
         | Answer::Enqueued { .. }

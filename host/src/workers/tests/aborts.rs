@@ -6,6 +6,7 @@ use crate::lifecycle::outcome::{Fault, SendError};
 use crate::store::{AbortScope, Command, Operated};
 use crate::workers::operate::operate;
 
+// Case: F1
 #[tokio::test(start_paused = true)]
 async fn an_aborted_turns_handler_is_ended_within_a_second_and_nothing_is_sent() {
     let bench = Bench::new().await;
@@ -21,6 +22,7 @@ async fn an_aborted_turns_handler_is_ended_within_a_second_and_nothing_is_sent()
     assert_eq!(bench.handler.runs(), 1);
 }
 
+// Case: F3
 #[tokio::test(start_paused = true)]
 async fn a_send_that_is_at_the_adapter_when_its_turn_is_aborted_is_recorded_as_it_ended() {
     let bench = Bench::new().await;
@@ -33,6 +35,7 @@ async fn a_send_that_is_at_the_adapter_when_its_turn_is_aborted_is_recorded_as_i
     assert_eq!(bench.states().await, ["delivered"]);
 }
 
+// Case: F4
 #[tokio::test(start_paused = true)]
 async fn a_late_transient_answer_for_an_aborted_turn_puts_nothing_back_in_line() {
     let bench = Bench::new().await;
@@ -48,6 +51,7 @@ async fn a_late_transient_answer_for_an_aborted_turn_puts_nothing_back_in_line()
     assert_eq!(bench.end(next).await.0, "delivered");
 }
 
+// Case: F8
 #[tokio::test(start_paused = true)]
 async fn an_operators_abort_of_a_turn_in_backoff_stops_it_for_good() {
     let bench = Bench::new().await;

@@ -7,6 +7,7 @@ use crate::store::{ChannelSwitch, Command};
 use crate::workers::breaker::BreakerState;
 use crate::workers::operate::operate;
 
+// Case: C8
 #[tokio::test(start_paused = true)]
 async fn refused_credentials_pause_the_channel_once_and_a_resume_drains_it() {
     let bench = Bench::new().await;
@@ -27,6 +28,7 @@ async fn refused_credentials_pause_the_channel_once_and_a_resume_drains_it() {
     assert!(bench.outbox().await.iter().all(|row| row.attempts == 1));
 }
 
+// Case: C7
 #[tokio::test(start_paused = true)]
 async fn an_offline_channel_charges_nothing_and_drains_within_a_second_of_its_return() {
     let bench = Bench::new().await;
@@ -46,6 +48,7 @@ async fn an_offline_channel_charges_nothing_and_drains_within_a_second_of_its_re
     assert!(bench.outbox().await.iter().all(|row| row.attempts == 1));
 }
 
+// Case: C7
 #[tokio::test(start_paused = true)]
 async fn traps_open_the_breaker_deliveries_wait_uncharged_and_a_probe_closes_it() {
     let bench = Bench::new().await;

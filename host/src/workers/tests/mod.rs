@@ -5,6 +5,7 @@ mod bench;
 mod channels;
 mod path;
 mod polling;
+mod pulling;
 mod script;
 mod stops;
 mod store;

@@ -24,6 +24,7 @@ async fn a_message_is_answered_in_three_commits() {
     assert_eq!(bench.workers.hub().metrics.turns_delivered.get(), 1);
 }
 
+// Case: A2
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_runs_no_handler_and_sends_nothing() {
     let bench = Bench::new().await;
@@ -35,6 +36,7 @@ async fn a_duplicate_runs_no_handler_and_sends_nothing() {
     assert_eq!(bench.workers.hub().metrics.duplicates.get(), 1);
 }
 
+// Case: B4
 #[tokio::test(start_paused = true)]
 async fn messages_of_one_conversation_are_answered_in_order_one_at_a_time() {
     let bench = Bench::new().await;
@@ -48,6 +50,7 @@ async fn messages_of_one_conversation_are_answered_in_order_one_at_a_time() {
     assert_eq!(bench.adapter.texts(), ["re: 0", "re: 1", "re: 2", "re: 3", "re: 4"]);
 }
 
+// Case: B4
 #[tokio::test(start_paused = true)]
 async fn conversations_do_not_wait_for_each_other() {
     let bench = Bench::new().await;
@@ -60,6 +63,7 @@ async fn conversations_do_not_wait_for_each_other() {
     assert_eq!(bench.workers.hub().metrics.turns_delivered.get(), 20);
 }
 
+// Case: C4
 #[tokio::test(start_paused = true)]
 async fn a_transient_fault_is_retried_after_its_backoff_and_not_a_moment_before() {
     let bench = Bench::new().await;
@@ -77,6 +81,7 @@ async fn a_transient_fault_is_retried_after_its_backoff_and_not_a_moment_before(
     assert!(ids.iter().all(|id| *id == ids[0]), "one delivery keeps its id");
 }
 
+// Case: C6
 #[tokio::test(start_paused = true)]
 async fn a_channel_wide_rate_limit_holds_the_channel_and_costs_no_attempt() {
     let bench = Bench::new().await;
@@ -92,6 +97,7 @@ async fn a_channel_wide_rate_limit_holds_the_channel_and_costs_no_attempt() {
     assert!(bench.outbox().await.iter().all(|row| row.attempts == 1));
 }
 
+// Case: C13
 #[tokio::test(start_paused = true)]
 async fn a_long_reply_goes_out_in_parts_in_order_and_stops_where_one_is_rejected() {
     let mut limited = facts();
@@ -111,6 +117,7 @@ async fn a_long_reply_goes_out_in_parts_in_order_and_stops_where_one_is_rejected
     assert_eq!(bench.adapter.calls().len(), 2);
 }
 
+// Case: B13, C9
 #[tokio::test(start_paused = true)]
 async fn progress_goes_out_before_the_final_and_gets_one_try() {
     let bench = Bench::new().await;
@@ -128,6 +135,7 @@ async fn progress_goes_out_before_the_final_and_gets_one_try() {
     assert_eq!(kinds, [DeliveryKind::Tool, DeliveryKind::Final]);
 }
 
+// Case: D3
 #[tokio::test(start_paused = true)]
 async fn a_trap_after_the_request_left_is_asked_about_once_it_has_settled() {
     let means = SettleMeans { can_ask: true, ..SettleMeans::default() };
@@ -149,6 +157,7 @@ async fn a_trap_after_the_request_left_is_asked_about_once_it_has_settled() {
     assert_eq!(first.1, 1_700_000_000_000, "since the first attempt's start");
 }
 
+// Case: D2
 #[tokio::test(start_paused = true)]
 async fn an_idempotent_adapter_is_sent_the_same_delivery_again() {
     let means = SettleMeans { idempotency: Idempotency::Always, ..SettleMeans::default() };
@@ -163,6 +172,7 @@ async fn an_idempotent_adapter_is_sent_the_same_delivery_again() {
     assert_eq!(bench.end(turn).await.0, "delivered");
 }
 
+// Case: C10, D11
 #[tokio::test(start_paused = true)]
 async fn without_key_or_question_an_unknown_send_is_held_and_the_conversation_goes_on() {
     let bench = Bench::new().await;
@@ -176,6 +186,7 @@ async fn without_key_or_question_an_unknown_send_is_held_and_the_conversation_go
     assert_eq!(bench.states().await, ["held", "delivered"]);
 }
 
+// Case: C11
 #[tokio::test(start_paused = true)]
 async fn a_call_that_never_comes_back_is_given_up_and_unknown() {
     let bench = Bench::new().await;
@@ -225,6 +236,7 @@ async fn a_final_that_the_store_cannot_take_yet_is_kept_and_taken_later() {
     assert_eq!((bench.handler.runs(), bench.adapter.texts()), (1, vec!["kept".to_owned()]));
 }
 
+// Case: A11
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_committed_is_refused_upward_and_makes_no_hot_loop() {
     let bench = Bench::new().await;

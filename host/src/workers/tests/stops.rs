@@ -36,6 +36,7 @@ async fn past_drain_a_handler_is_ended_and_its_turn_given_back_uncharged() {
     assert_eq!(detail.host_losses, 0);
 }
 
+// Case: C18
 #[tokio::test(start_paused = true)]
 async fn past_drain_a_send_is_given_back_or_unknown_as_its_ledger_says() {
     for (left, expected) in [(false, "queued"), (true, "held")] {
@@ -52,6 +53,7 @@ async fn past_drain_a_send_is_given_back_or_unknown_as_its_ledger_says() {
     }
 }
 
+// Case: C19
 #[tokio::test(start_paused = true)]
 async fn after_a_stop_and_a_start_each_queued_row_goes_out_once() {
     let bench = Bench::new().await;
@@ -74,6 +76,7 @@ async fn after_a_stop_and_a_start_each_queued_row_goes_out_once() {
     assert_eq!(all, expected);
 }
 
+// Case: G9
 #[tokio::test(start_paused = true)]
 async fn recovery_frees_what_a_dead_host_held_and_its_report_equals_the_rows() {
     let bench = Bench::new().await;
@@ -98,6 +101,7 @@ async fn recovery_frees_what_a_dead_host_held_and_its_report_equals_the_rows() {
     assert_eq!((again.seen, again.changed()), (0, 0), "the second time there is nothing to do");
 }
 
+// Case: B16
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_orphans_are_recovered_page_by_page() {
     let bench = Bench::threaded().await;

@@ -22,6 +22,7 @@ async fn summary(bench: &Bench) -> Summary {
     }
 }
 
+// Case: B12
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_lost_its_claim_cannot_write_the_turn() {
     let bench = Bench::new().await;
@@ -39,6 +40,7 @@ async fn a_worker_that_lost_its_claim_cannot_write_the_turn() {
     assert!(bench.workers.hub().metrics.claims_lost.get() >= 1);
 }
 
+// Case: B11
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_is_renewed_is_left_alone_and_counted() {
     let bench = Bench::new().await;
@@ -51,6 +53,7 @@ async fn a_claim_that_is_renewed_is_left_alone_and_counted() {
     }
 }
 
+// Case: G1
 #[tokio::test(start_paused = true)]
 async fn a_row_whose_hint_was_lost_is_found_within_grace_and_interval() {
     let bench = Bench::new().await;
@@ -71,6 +74,7 @@ async fn a_row_whose_hint_was_lost_is_found_within_grace_and_interval() {
     assert_eq!(bench.workers.hub().metrics.rows_found_by_sweep.get(), 1);
 }
 
+// Case: C15
 #[tokio::test(start_paused = true)]
 async fn what_waited_for_too_long_expires_and_settles_its_turn_in_the_same_step() {
     let bench = rarely_swept().await;
@@ -85,6 +89,7 @@ async fn what_waited_for_too_long_expires_and_settles_its_turn_in_the_same_step(
     assert_eq!(bench.end(turn).await.0, "failed");
 }
 
+// Case: C20
 #[tokio::test(start_paused = true)]
 async fn a_jump_of_the_clock_expires_nothing_before_the_sweep_after_next() {
     let bench = Bench::new().await;
@@ -108,6 +113,7 @@ async fn a_jump_of_the_clock_expires_nothing_before_the_sweep_after_next() {
     assert_eq!(bench.states().await, ["delivered"]);
 }
 
+// Case: C20
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_goes_back_an_hour_freezes_no_backoff() {
     let bench = Bench::new().await;
@@ -121,6 +127,7 @@ async fn a_clock_that_goes_back_an_hour_freezes_no_backoff() {
     assert!(bench.workers.hub().metrics.clock_jumps.get() >= 1);
 }
 
+// Case: G7
 #[tokio::test(start_paused = true)]
 async fn rows_past_retention_are_pruned_and_the_store_stays_empty_of_work() {
     let bench = rarely_swept().await;

@@ -5,6 +5,7 @@ use super::script::{Act, last_word, reply};
 use crate::handler::{Failure, HandlerEvent};
 use crate::workers::rules::WorkerRules;
 
+// Case: B5, B6
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_ends_without_a_final_is_tried_again_with_backoff_until_its_tries_are_spent()
 {
@@ -21,6 +22,7 @@ async fn a_handler_that_ends_without_a_final_is_tried_again_with_backoff_until_i
     assert_eq!(bench.end(next).await.0, "delivered", "the conversation goes on");
 }
 
+// Case: B5
 #[tokio::test(start_paused = true)]
 async fn the_next_try_is_told_what_the_last_one_delivered() {
     let bench = Bench::new().await;
@@ -35,6 +37,7 @@ async fn the_next_try_is_told_what_the_last_one_delivered() {
     assert_eq!(documents[1].delivered[0].text, "half");
 }
 
+// Case: B10
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_thinks_for_minutes_and_says_nothing_keeps_its_claim() {
     let bench = Bench::new().await;
@@ -47,6 +50,7 @@ async fn an_agent_that_thinks_for_minutes_and_says_nothing_keeps_its_claim() {
     assert_eq!(bench.handler.runs(), 1);
 }
 
+// Case: B10
 #[tokio::test(start_paused = true)]
 async fn past_its_deadline_a_handler_is_ended_and_its_try_is_lost() {
     let bench = Bench::new().await;
@@ -59,6 +63,7 @@ async fn past_its_deadline_a_handler_is_ended_and_its_try_is_lost() {
     assert_eq!(bench.adapter.texts(), ["re: hello"]);
 }
 
+// Case: B10
 #[tokio::test(start_paused = true)]
 async fn a_silent_handler_is_ended_at_its_heartbeat_timeout_and_a_heartbeat_keeps_it() {
     let rules = WorkerRules { heartbeat_timeout_ms: Some(30_000), ..WorkerRules::default() };
@@ -76,6 +81,7 @@ async fn a_silent_handler_is_ended_at_its_heartbeat_timeout_and_a_heartbeat_keep
     assert!(!bench.adapter.texts().contains(&"too silent".to_owned()));
 }
 
+// Case: B17
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_cannot_be_started_costs_no_try_and_recovers_by_itself() {
     let bench = Bench::new().await;
@@ -93,6 +99,7 @@ async fn a_handler_that_cannot_be_started_costs_no_try_and_recovers_by_itself() 
     }
 }
 
+// Case: B9
 #[tokio::test(start_paused = true)]
 async fn a_second_final_and_what_comes_after_the_final_is_refused() {
     let bench = Bench::new().await;
@@ -116,6 +123,7 @@ async fn a_handler_that_lingers_after_its_final_is_ended_and_holds_up_no_deliver
     assert_eq!(bench.handler.ended.lock().unwrap().len(), 1);
 }
 
+// Case: B8
 #[tokio::test(start_paused = true)]
 async fn silence_is_an_end_and_the_next_turn_comes_at_once() {
     let bench = Bench::new().await;

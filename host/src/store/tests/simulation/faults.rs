@@ -49,6 +49,7 @@ impl World {
             }
         };
         self.running.retain(|turn| !stopped.contains(&turn.claim.turn));
+        self.stop_workers(&stopped);
         self.aborted.extend(stopped);
     }
 
@@ -70,7 +71,9 @@ impl World {
 
     /// A worker is paused past its claim: its claim is swept, its answer may come later.
     pub(super) fn lose_a_worker(&mut self) {
-        if self.chance.random_bool(0.5) && !self.running.is_empty() {
+        if self.chance.random_bool(0.2) && !self.pulled.is_empty() {
+            self.lose_a_lease();
+        } else if self.chance.random_bool(0.5) && !self.running.is_empty() {
             let index = self.chance.random_range(0..self.running.len());
             let turn = self.running.swap_remove(index);
             let step = SweepStep::LoseTurn { claim: turn.claim, loss: Loss::ClaimExpired };
