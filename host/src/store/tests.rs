@@ -9,4 +9,5 @@ mod lifecycle;
 mod plans;
 mod posts;
 mod rig;
+mod rules;
 mod simulation;

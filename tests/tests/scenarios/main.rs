@@ -6,6 +6,7 @@
 mod abort;
 mod commands;
 mod disk;
+mod fairness;
 mod handlers;
 mod intake;
 mod outcomes;

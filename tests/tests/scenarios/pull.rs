@@ -116,7 +116,7 @@ async fn a_worker_paused_past_its_lease_is_refused_and_the_next_try_goes_on() {
     assert_eq!(texts, ["in time"]);
 }
 
-// Case: B9
+// Case: B9, C3
 #[tokio::test]
 async fn the_same_completion_again_is_told_the_same_and_any_other_word_is_refused_by_rule() {
     let (sink, site) = site().await;

@@ -10,6 +10,7 @@ use crate::store::{Accept, Answer, Command, Lease};
 use crate::workers::Stopped;
 use crate::workers::sweeps;
 
+// Case: C18
 #[tokio::test(start_paused = true)]
 async fn a_planned_stop_lets_running_calls_finish_and_begins_nothing_new() {
     let bench = Bench::new().await;
@@ -58,7 +59,7 @@ async fn past_drain_a_send_is_given_back_or_unknown_as_its_ledger_says() {
 async fn after_a_stop_and_a_start_each_queued_row_goes_out_once() {
     let bench = Bench::new().await;
     bench.adapter.then((0..8).map(|_| Send::After(10_000, Box::new(Send::Deliver))));
-    for n in 0..200 {
+    for n in 0..1_000 {
         bench.post(&format!("room {n}"), "m1", &n.to_string()).await;
     }
     bench.wait(100).await;
@@ -71,7 +72,7 @@ async fn after_a_stop_and_a_start_each_queued_row_goes_out_once() {
     bench.wait(30_000).await;
     let mut all = [before, bench.adapter.texts()].concat();
     all.sort();
-    let mut expected: Vec<String> = (0..200).map(|n| format!("re: {n}")).collect();
+    let mut expected: Vec<String> = (0..1_000).map(|n| format!("re: {n}")).collect();
     expected.sort();
     assert_eq!(all, expected);
 }
