@@ -27,7 +27,18 @@ pub struct Channel(Arc<Inner>);
 struct Inner {
     adapter: Adapter,
     bound: Arc<Bound>,
-    queue: Arc<Semaphore>,
+    outward: Arc<Semaphore>,
+    inward: Arc<Semaphore>,
+}
+
+/// Which of a channel's permits a call takes. Apart, so that sends that hang cannot keep out what
+/// the platform delivers, nor a flood of webhooks the replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the platform.
+    Outward,
+    /// From the platform.
+    Inward,
 }
 
 impl Channel {
@@ -46,8 +57,9 @@ impl Channel {
             &engine.config,
         )?;
         let bound = Arc::new(bound);
-        let queue = Arc::new(Semaphore::new(bound.limits.calls_at_once as usize));
-        let channel = Self(Arc::new(Inner { adapter: adapter.clone(), bound, queue }));
+        let permits = || Arc::new(Semaphore::new(bound.limits.calls_at_once as usize));
+        let (outward, inward) = (permits(), permits());
+        let channel = Self(Arc::new(Inner { adapter: adapter.clone(), bound, outward, inward }));
         let problems = channel.check().await;
         if problems.is_empty() { Ok(channel) } else { Err(Refusal::from(problems)) }
     }
@@ -56,7 +68,7 @@ impl Channel {
         let bound = Arc::clone(&self.0.bound);
         let most = bound.limits.check_ms;
         let standing = Standing::Checking(Arc::clone(&bound));
-        let call = self.call(standing, most, Check(bound), StopSignal::never()).await;
+        let call = self.call(Way::Inward, standing, most, Check(bound), StopSignal::never()).await;
         match call.end {
             CallEnd::Answered(problems) => problems,
             CallEnd::Trapped(words) => vec![format!("the adapter's `check` trapped: {words}")],
@@ -94,7 +106,9 @@ impl Channel {
         let wall_ms = bound.limits.send_ms;
         let progress = match kind {
             DeliveryKind::Final | DeliveryKind::Notice => {
-                return self.call(standing, wall_ms, SendFinal(bound, message), stop).await;
+                return self
+                    .call(Way::Outward, standing, wall_ms, SendFinal(bound, message), stop)
+                    .await;
             }
             DeliveryKind::Tool => Progress::Tool,
             DeliveryKind::Block => Progress::Block,
@@ -102,7 +116,8 @@ impl Channel {
         if !self.0.adapter.manifest().offers.progress {
             return self.not_offered("progress");
         }
-        self.call(standing, wall_ms, SendProgress(bound, progress, message), stop).await
+        self.call(Way::Outward, standing, wall_ms, SendProgress(bound, progress, message), stop)
+            .await
     }
 
     /// Asks what became of a message; `since_ms` is when its first attempt began.
@@ -117,7 +132,7 @@ impl Channel {
         }
         let bound = Arc::clone(&self.0.bound);
         let wall_ms = bound.limits.find_ms;
-        self.call(self.reading(), wall_ms, Find(bound, message, since_ms), stop).await
+        self.call(Way::Outward, self.reading(), wall_ms, Find(bound, message, since_ms), stop).await
     }
 
     /// Hands a platform's request to the adapter.
@@ -127,7 +142,7 @@ impl Channel {
         }
         let bound = Arc::clone(&self.0.bound);
         let wall_ms = bound.limits.webhook_ms;
-        self.call(self.reading(), wall_ms, Webhook(bound, request), stop).await
+        self.call(Way::Inward, self.reading(), wall_ms, Webhook(bound, request), stop).await
     }
 
     /// Fetches messages; may wait at the platform for up to `wait_ms`, which should leave a few
@@ -144,7 +159,8 @@ impl Channel {
         }
         let bound = Arc::clone(&self.0.bound);
         let wall_ms = bound.limits.poll_ms;
-        self.call(self.reading(), wall_ms, Poll { bound, cursor, wait_ms, most }, stop).await
+        self.call(Way::Inward, self.reading(), wall_ms, Poll { bound, cursor, wait_ms, most }, stop)
+            .await
     }
 
     /// Shows or clears an activity; says after how many milliseconds it fades.
@@ -159,7 +175,8 @@ impl Channel {
         }
         let bound = Arc::clone(&self.0.bound);
         let wall_ms = bound.limits.indicate_ms;
-        self.call(self.reading(), wall_ms, Indicate(bound, place, activity), stop).await
+        self.call(Way::Outward, self.reading(), wall_ms, Indicate(bound, place, activity), stop)
+            .await
     }
 
     /// Calls that may not make messages appear.
@@ -169,16 +186,21 @@ impl Channel {
 
     async fn call<J: Job>(
         &self,
+        way: Way,
         standing: Standing,
         wall_ms: u64,
         job: J,
         stop: StopSignal,
     ) -> Call<J::Answer> {
+        let queue = match way {
+            Way::Outward => &self.0.outward,
+            Way::Inward => &self.0.inward,
+        };
         let terms = Terms {
             standing,
             limits: Arc::clone(&self.0.bound.limits),
             wall_ms,
-            queue: Some(Arc::clone(&self.0.queue)),
+            queue: Some(Arc::clone(queue)),
             stop,
         };
         let parts = &self.0.adapter.0;

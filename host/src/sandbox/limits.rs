@@ -63,7 +63,8 @@ pub struct CallLimits {
     pub text_bytes: u64,
     /// Bytes of a webhook reply's body.
     pub reply_body_bytes: u64,
-    /// Calls of this channel at once; further ones wait within their own wall clock.
+    /// Calls of this channel at once, to the platform and from it each; further ones wait within
+    /// their own wall clock.
     pub calls_at_once: u32,
 }
 
