@@ -53,9 +53,51 @@ pub(super) enum Command {
     Replay(ReplayArgs),
     /// Forget dead letters, and what is left of removed channels; says what it would do first.
     Purge(PurgeArgs),
+    /// Take in what another program's queue left behind, each entry once.
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Adapters.
     #[command(subcommand)]
     Adapter(AdapterCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImportCommand {
+    /// The queue files of OpenClaw (`~/.openclaw/delivery-queue`); stop its gateway first.
+    #[command(name = "openclaw")]
+    OpenClaw(OpenClawArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OpenClawArgs {
+    /// The folder `delivery-queue`, or the one that holds it.
+    pub(super) folder: PathBuf,
+    /// Which channel takes a platform's entries, or those of one of its accounts. Else the channel
+    /// of the same name.
+    #[arg(long, value_name = "PLATFORM[/ACCOUNT]=CHANNEL", value_parser = pair)]
+    pub(super) map: Vec<(String, String)>,
+    /// Which conversation is meant by a place of theirs.
+    #[arg(long, value_name = "THEIRS=CONVERSATION", value_parser = pair)]
+    pub(super) place: Vec<(String, String)>,
+    /// Hold every entry for a person instead of sending it.
+    #[arg(long)]
+    pub(super) hold: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Move the file of each entry that was taken to `imported/` beside it.
+    #[arg(long = "move")]
+    pub(super) move_files: bool,
+}
+
+/// Two names with `=` between them; the first may hold more of them.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.rsplit_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => {
+            Ok((from.to_owned(), to.to_owned()))
+        }
+        Some(_) | None => Err("write it as THEIRS=OURS".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

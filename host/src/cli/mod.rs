@@ -7,6 +7,7 @@ mod api;
 mod args;
 mod change;
 mod check;
+mod import;
 mod init;
 mod inspect;
 mod lists;
@@ -29,7 +30,10 @@ use clap::Parser as _;
 use crate::config::Config;
 use crate::env::Env;
 use crate::runtime::{self, RunOptions};
-use args::{AdapterCommand, ChannelsCommand, Command, Line, OutboxCommand, RunArgs, TurnsCommand};
+use args::{
+    AdapterCommand, ChannelsCommand, Command, ImportCommand, Line, OutboxCommand, RunArgs,
+    TurnsCommand,
+};
 use change::Change;
 use orders::Order;
 use output::{Exit, Failure, Form, Output};
@@ -108,6 +112,10 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
         Command::Post(args) => {
             let config = config()?;
             wait_for(async |env| post::post(&env, &config, args, output).await)
+        }
+        Command::Import(ImportCommand::OpenClaw(args)) => {
+            let config = config()?;
+            wait_for(async |env| import::openclaw(&env, &config, &args, output).await)
         }
         Command::Adapter(AdapterCommand::Inspect { file }) => inspect::inspect(&file, output),
     }

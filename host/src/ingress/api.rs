@@ -22,7 +22,7 @@ use tracing::info;
 
 use super::answer::{Refused, Segment, json_answer, wrong_method};
 use super::limits::WORD_BYTES_MAX;
-use super::{Ingress, auth, lists, orders, posting, pull};
+use super::{Ingress, auth, import, lists, orders, posting, pull};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::outcome::Fault;
 use crate::store::{AbortScope, ChannelSwitch, Command, Operated, ReplayOf, Resolution};
@@ -50,6 +50,7 @@ pub(super) fn routes(ingress: &Ingress) -> Router<Ingress> {
         .route("/replay", post(orders::replay))
         .route("/outbox/resolve", post(orders::resolve))
         .route("/purge", post(orders::purge))
+        .route("/import", post(import::import))
         .merge(pull::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method);

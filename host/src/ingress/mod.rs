@@ -18,6 +18,7 @@ mod auth;
 mod body;
 mod filter;
 mod hooks;
+mod import;
 mod limits;
 mod lists;
 mod metrics;
@@ -43,6 +44,7 @@ use crate::lifecycle::id::ChannelName;
 
 use answer::Refused;
 pub use auth::ApiToken;
+pub use import::IMPORT_ENTRIES_MAX;
 pub use limits::IngressLimits;
 pub use metrics::IngressMetrics;
 pub use ports::{Desk, Door, Hook, RefusedChannel, StoreHealth};

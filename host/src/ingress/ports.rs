@@ -7,11 +7,13 @@ use tokio::sync::Semaphore;
 
 use super::{Phase, PullAsk, PullReply};
 use crate::lifecycle::id::ChannelName;
+use crate::lifecycle::import::ImportEntry;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::{Call, StateWrites};
 use crate::sandbox::{WebhookReply, WebhookRequest};
 use crate::store::{
-    AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Post, PostOutcome, Query, Rows, StoreError,
+    AcceptedEvent, BulkAsk, BulkPage, Command, Imported, Operated, Post, PostOutcome, Query, Rows,
+    StoreError, Trial,
 };
 
 /// One channel's `webhook` export.
@@ -54,6 +56,18 @@ pub trait Desk: Send + Sync + 'static {
     /// # Errors
     /// Nothing was written.
     async fn bulk(&self, ask: BulkAsk) -> Result<BulkPage, StoreError>;
+
+    /// Takes in entries of another program's queue, each once. One answer per entry, in order.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    async fn import(
+        &self,
+        source: String,
+        entries: Vec<ImportEntry>,
+        trial: Trial,
+        by: String,
+    ) -> Result<Vec<Imported>, StoreError>;
 
     /// Reads rows.
     ///

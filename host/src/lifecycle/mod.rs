@@ -21,6 +21,7 @@ pub mod dedup;
 pub mod delivery;
 pub mod group;
 pub mod id;
+pub mod import;
 pub mod lease;
 pub mod message;
 pub mod outcome;

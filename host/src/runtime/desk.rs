@@ -14,13 +14,14 @@ use crate::ingress::{
     Desk, IngressMetrics, Phase, PullAsk, PullReply, RefusedChannel, StoreHealth,
 };
 use crate::lifecycle::id::ChannelName;
+use crate::lifecycle::import::ImportEntry;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::StateWrites;
 use crate::store::{
-    AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Post, PostOutcome, Query, Rows, Store,
-    StoreError, Summary,
+    AcceptedEvent, BulkAsk, BulkPage, Command, Imported, Operated, Post, PostOutcome, Query, Rows,
+    Store, StoreError, Summary, Trial,
 };
-use crate::workers::{Workers, intake, operate, post};
+use crate::workers::{Workers, import, intake, operate, post};
 
 /// What ingress speaks to.
 pub(super) struct HostDesk {
@@ -53,6 +54,16 @@ impl Desk for HostDesk {
 
     async fn bulk(&self, ask: BulkAsk) -> Result<BulkPage, StoreError> {
         operate::bulk(self.workers.hub(), ask).await
+    }
+
+    async fn import(
+        &self,
+        source: String,
+        entries: Vec<ImportEntry>,
+        trial: Trial,
+        by: String,
+    ) -> Result<Vec<Imported>, StoreError> {
+        import::import(self.workers.hub(), source, entries, trial, by).await
     }
 
     async fn read(&self, query: Query) -> Result<Rows, StoreError> {

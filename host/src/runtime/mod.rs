@@ -17,6 +17,7 @@ mod check;
 mod desk;
 mod handlers;
 mod host;
+mod import;
 mod inspect;
 mod lock;
 mod offline;
@@ -37,8 +38,10 @@ use crate::env::Env;
 use crate::handler::Handler;
 use crate::sandbox::CachePlace;
 
+pub use crate::ingress::IMPORT_ENTRIES_MAX;
 pub use check::{ChannelCheck, CheckReport, check};
 pub use host::Host;
+pub use import::OfflineImport;
 pub use inspect::inspect;
 pub use lock::{HeldByAnother, HostFacts, HostLock, LOCK_FILE, LockError, running_host};
 pub use offline::Offline;

@@ -424,6 +424,7 @@ impl Core {
             Command::SwitchChannel { channel, switch } => step
                 .switch_channel(&channel, &switch)
                 .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
+            Command::Import(import) => step.import(*import).map(Answer::Imported),
             Command::Bulk(bulk) => step.bulk(&bulk),
             Command::Sweep(sweep) => step.sweep(sweep),
             Command::Probe(probe) => step.probe(probe),

@@ -362,6 +362,8 @@ pub enum Command {
         channel: ChannelName,
         switch: ChannelSwitch,
     },
+    /// Entries of another program's queue, each once.
+    Import(Box<super::import::Import>),
     /// One act on many rows, each looked at again.
     Bulk(Box<super::bulk::Bulk>),
     Sweep(SweepStep),
@@ -448,6 +450,8 @@ pub enum Answer {
         stopped: Vec<TurnId>,
     },
     Pull(Box<super::pull_face::PullAnswer>),
+    /// For `Import`: one per entry, in order.
+    Imported(Vec<super::import::Imported>),
     /// Rows that a bounded step changed.
     Changed(u64),
     /// For `FallDue`.

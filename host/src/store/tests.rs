@@ -4,6 +4,7 @@ pub(super) mod audit;
 mod bulk;
 mod events;
 mod faults;
+mod import;
 mod later;
 mod lifecycle;
 mod plans;

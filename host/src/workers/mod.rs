@@ -21,6 +21,7 @@ mod delivery_run;
 pub mod desk;
 mod dispatcher;
 pub mod hub;
+pub mod import;
 pub mod intake;
 mod look;
 pub mod metrics;

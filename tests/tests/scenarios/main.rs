@@ -8,6 +8,7 @@ mod commands;
 mod disk;
 mod fairness;
 mod handlers;
+mod import;
 mod intake;
 mod outcomes;
 mod posts;

@@ -13,12 +13,14 @@ use tokio::net::TcpStream;
 
 use super::super::*;
 use crate::lifecycle::id::TurnId;
+use crate::lifecycle::import::ImportEntry;
 use crate::lifecycle::message::{InboundEvent, InboundMessage};
 use crate::lifecycle::outcome::{Call, CallEnd, Ledger, StateWrites};
 use crate::lifecycle::turn::TurnState;
 use crate::sandbox::{WebhookReply, WebhookRequest};
 use crate::store::{
-    AcceptedEvent, BulkAsk, BulkPage, Command, Operated, Post, PostOutcome, Query, Rows, StoreError,
+    AcceptedEvent, BulkAsk, BulkPage, Command, Imported, ImportedAs, Operated, Post, PostOutcome,
+    Query, Rows, StoreError, Trial,
 };
 
 pub(super) const TOKEN: &str = "the right token";
@@ -105,6 +107,20 @@ impl Desk for ScriptedDesk {
         }
         self.orders.lock().unwrap().push(ask);
         Ok(BulkPage { rows: Vec::new(), next: Some("x".to_owned()), stopped: Vec::new() })
+    }
+
+    async fn import(
+        &self,
+        _source: String,
+        entries: Vec<ImportEntry>,
+        _trial: Trial,
+        _by: String,
+    ) -> Result<Vec<Imported>, StoreError> {
+        if let Some(error) = self.fails.lock().unwrap().clone() {
+            return Err(error);
+        }
+        let ids = entries.into_iter().map(|entry| entry.external_id);
+        Ok(ids.map(|id| Imported::new(id, ImportedAs::Already)).collect())
     }
 
     async fn read(&self, query: Query) -> Result<Rows, StoreError> {

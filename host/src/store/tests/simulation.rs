@@ -3,6 +3,7 @@
 //! receiver saw. A failing seed is printed; `LASTWORD_SEED` runs one seed alone.
 
 mod faults;
+mod imports;
 mod invariants;
 mod pulling;
 
@@ -67,6 +68,8 @@ struct World {
     /// The latest time that the wall clock has shown when turns fell due.
     latest_ms: i64,
     messages: u32,
+    /// Entries of another program that were taken in.
+    imported: BTreeSet<String>,
     moved: bool,
 }
 
@@ -103,6 +106,7 @@ impl World {
             later: BTreeMap::new(),
             latest_ms: i64::MIN,
             messages: 0,
+            imported: BTreeSet::new(),
             moved: false,
         }
     }
@@ -122,7 +126,8 @@ impl World {
             82..84 => self.stop(),
             84..86 => self.crash(),
             86..90 => self.pass_time(),
-            90..93 => self.sweep(false),
+            90..92 => self.sweep(false),
+            92..93 => self.import(),
             93..94 => self.order_many(),
             94..95 => self.resolve(),
             95..97 => self.late_word(),

@@ -58,6 +58,7 @@ fn account(
         | Answer::ClaimedDelivery(_)
         | Answer::Enqueued { .. }
         | Answer::Operated { .. }
+        | Answer::Imported(_)
         | Answer::Bulk { .. }
         | Answer::Pull(_)
         | Answer::Changed(_)
