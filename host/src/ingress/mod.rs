@@ -16,6 +16,7 @@ mod answer;
 mod api;
 mod auth;
 mod body;
+mod exposition;
 mod filter;
 mod hooks;
 mod import;

@@ -90,7 +90,7 @@ pub trait Desk: Send + Sync + 'static {
     /// Whether the store takes writes.
     fn store_health(&self) -> StoreHealth;
 
-    /// All metrics of the host, as Prometheus text.
+    /// All metrics of the host, as OpenMetrics.
     async fn metrics_text(&self) -> String;
 }
 

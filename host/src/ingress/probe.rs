@@ -5,10 +5,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::answer::{Refused, json_answer, typed_answer};
+use super::exposition::Form;
 use super::ports::{Door, StoreHealth};
 use super::{Ingress, Phase};
 
@@ -50,9 +51,7 @@ async fn readyz(State(ingress): State<Ingress>) -> Response {
     json_answer(status, &body)
 }
 
-async fn metrics(State(ingress): State<Ingress>) -> Result<Response, Refused> {
-    let text = ingress.desk()?.metrics_text().await;
-    // What prometheus-client writes is OpenMetrics.
-    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(typed_answer(StatusCode::OK, media_type, Body::from(text)))
+async fn metrics(State(ingress): State<Ingress>, headers: HeaderMap) -> Result<Response, Refused> {
+    let (form, text) = (Form::asked_by(&headers), ingress.desk()?.metrics_text().await);
+    Ok(typed_answer(StatusCode::OK, form.media_type(), Body::from(form.of(text))))
 }

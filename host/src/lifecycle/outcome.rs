@@ -140,6 +140,8 @@ pub struct Usage {
     pub memory_peak_bytes: u64,
     pub host_calls: u32,
     pub fetches: u32,
+    /// Requests that were refused before anything left.
+    pub denied: u32,
     pub log_lines_dropped: u32,
     pub bytes_out: u64,
     pub bytes_in: u64,

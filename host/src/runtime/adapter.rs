@@ -3,8 +3,10 @@
 
 use async_trait::async_trait;
 
+use super::metrics::CallMeter;
 use crate::gate::StopHandle;
 use crate::ingress::Hook;
+use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place};
 use crate::lifecycle::outcome::{Call, CallError, Lookup, SendAnswer};
 use crate::sandbox::{
@@ -15,12 +17,19 @@ use crate::workers::ports::{Adapter, AdapterFacts};
 
 /// One channel that serves.
 pub(super) struct Served {
+    name: String,
+    meter: CallMeter,
     channel: Channel,
     facts: AdapterFacts,
 }
 
 impl Served {
-    pub(super) fn new(channel: Channel, limits: &CallLimits) -> Self {
+    pub(super) fn new(
+        name: &ChannelName,
+        channel: Channel,
+        limits: &CallLimits,
+        meter: CallMeter,
+    ) -> Self {
         let manifest = channel.adapter().manifest();
         let facts = AdapterFacts {
             offers: manifest.offers,
@@ -31,7 +40,7 @@ impl Served {
             call_ms: limits.send_ms.max(limits.find_ms),
             digest: channel.adapter().digest().to_owned(),
         };
-        Self { channel, facts }
+        Self { name: name.0.clone(), meter, channel, facts }
     }
 }
 
@@ -62,7 +71,8 @@ impl Adapter for Served {
         message: OutboundMessage,
         stop: StopHandle,
     ) -> Call<SendAnswer> {
-        until_stopped(stop, |signal| self.channel.send(kind, message, signal)).await
+        let call = until_stopped(stop, |signal| self.channel.send(kind, message, signal));
+        self.meter.of(&self.name, "send", call).await
     }
 
     async fn find(
@@ -71,7 +81,8 @@ impl Adapter for Served {
         since_ms: u64,
         stop: StopHandle,
     ) -> Call<Result<Lookup, CallError>> {
-        until_stopped(stop, |signal| self.channel.find(message, since_ms, signal)).await
+        let call = until_stopped(stop, |signal| self.channel.find(message, since_ms, signal));
+        self.meter.of(&self.name, "find", call).await
     }
 
     async fn poll(
@@ -81,7 +92,8 @@ impl Adapter for Served {
         most: u32,
         stop: StopHandle,
     ) -> Call<Result<Batch, PollError>> {
-        until_stopped(stop, |signal| self.channel.poll(cursor, wait_ms, most, signal)).await
+        let call = until_stopped(stop, |signal| self.channel.poll(cursor, wait_ms, most, signal));
+        self.meter.of(&self.name, "poll", call).await
     }
 
     async fn indicate(
@@ -90,7 +102,8 @@ impl Adapter for Served {
         activity: Activity,
         stop: StopHandle,
     ) -> Call<Result<Option<u32>, CallError>> {
-        until_stopped(stop, |signal| self.channel.indicate(place, activity, signal)).await
+        let call = until_stopped(stop, |signal| self.channel.indicate(place, activity, signal));
+        self.meter.of(&self.name, "indicate", call).await
     }
 }
 
@@ -98,6 +111,7 @@ impl Adapter for Served {
 impl Hook for Served {
     /// Ends by its own wall clock, which is shorter than any planned stop; nobody stops it.
     async fn handle(&self, request: WebhookRequest) -> Call<WebhookReply> {
-        self.channel.webhook(request, StopSignal::never()).await
+        let call = self.channel.webhook(request, StopSignal::never());
+        self.meter.of(&self.name, "webhook", call).await
     }
 }

@@ -10,6 +10,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tracing::{error, info, warn};
 
 use super::adapter::Served;
+use super::metrics::CallMeter;
 use super::rules;
 use crate::config::{ChannelConfig, Config};
 use crate::env::Env;
@@ -49,6 +50,7 @@ pub(super) async fn start(
     engine: &Engine,
     component_bytes_max: u64,
     state: Arc<dyn StateSource>,
+    meter: &CallMeter,
 ) -> StartedChannels {
     let adapters = admit_all(env, config, engine, component_bytes_max).await;
     let adapters = &adapters;
@@ -56,7 +58,7 @@ pub(super) async fn start(
         let state = Arc::clone(&state);
         async move {
             let started = match adapters.get(&channel.adapter) {
-                Some(Ok(adapter)) => bind(config, channel, adapter, state).await,
+                Some(Ok(adapter)) => bind(config, channel, adapter, state, meter.clone()).await,
                 Some(Err(refusal)) => Err(refusal.clone()),
                 None => Err(refused("adapter_missing", "its adapter was not looked at")),
             };
@@ -148,6 +150,7 @@ async fn bind(
     channel: &ChannelConfig,
     adapter: &Adapter,
     state: Arc<dyn StateSource>,
+    meter: CallMeter,
 ) -> Result<Serving, RefusedChannel> {
     let spec = rules::channel_spec(config, channel).map_err(|missing| {
         let sentences: Vec<String> = missing.iter().map(ToString::to_string).collect();
@@ -156,6 +159,6 @@ async fn bind(
     let limits = spec.limits.clone();
     let bound = adapter.bind(spec, state).await;
     let bound = bound.map_err(|refusal| refused("channel_refused", refusal.to_string()))?;
-    let served = Arc::new(Served::new(bound, &limits));
+    let served = Arc::new(Served::new(&channel.name, bound, &limits, meter));
     Ok(Serving { config: channel.clone(), adapter: adapter.clone(), served })
 }

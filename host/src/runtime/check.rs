@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::channels::{self, Started};
+use super::metrics::CallMeter;
 use super::state_source::NoState;
 use super::{RunError, handlers, rules};
 use crate::config::Config;
@@ -52,8 +53,8 @@ pub async fn check(config: &Config, env: &Env) -> Result<CheckReport, RunError> 
     let engine_config = rules::engine_config(config, None);
     let component_bytes_max = engine_config.component_bytes_max;
     let engine = Engine::new(env.clone(), engine_config).map_err(RunError::Engine)?;
-    let state = Arc::new(NoState);
-    let started = channels::start(env, config, &engine, component_bytes_max, state).await;
+    let (state, meter) = (Arc::new(NoState), CallMeter::new(env));
+    let started = channels::start(env, config, &engine, component_bytes_max, state, &meter).await;
     let channels: Vec<ChannelCheck> =
         started.iter().map(|(name, channel)| one(&name.0, channel)).collect();
     let ok = problems.is_empty() && channels.iter().all(|channel| channel.ok);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
+use super::metrics::{self, At, CallMeter, CommitMeter};
 use super::pull;
 use super::status::{self, HostIdentity};
+use crate::env::Env;
 use crate::ingress::{
     Desk, IngressMetrics, Phase, PullAsk, PullReply, RefusedChannel, StoreHealth,
 };
@@ -19,7 +19,7 @@ use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::StateWrites;
 use crate::store::{
     AcceptedEvent, BulkAsk, BulkPage, Command, Imported, Operated, Post, PostOutcome, Query, Rows,
-    Store, StoreError, Summary, Trial,
+    Store, StoreError, Trial,
 };
 use crate::workers::{Workers, import, intake, operate, post};
 
@@ -30,6 +30,14 @@ pub(super) struct HostDesk {
     pub(super) refused: BTreeMap<ChannelName, RefusedChannel>,
     pub(super) metrics: IngressMetrics,
     pub(super) identity: HostIdentity,
+    pub(super) meters: Meters,
+    pub(super) env: Env,
+}
+
+/// What is counted from the first call on.
+pub(super) struct Meters {
+    pub(super) calls: CallMeter,
+    pub(super) commits: CommitMeter,
 }
 
 #[async_trait]
@@ -108,57 +116,24 @@ impl Desk for HostDesk {
 
     async fn metrics_text(&self) -> String {
         let mut registry = Registry::default();
+        metrics::register_build(&mut registry);
         self.metrics.register(&mut registry);
-        for (name, help, count) in self.workers.hub().metrics.all() {
-            let name = format!("lastword_{name}");
-            registry.register(name, help.trim_end_matches('.'), ConstCounter::new(count));
+        self.meters.calls.register(&mut registry);
+        self.meters.commits.register(&mut registry);
+        metrics::register_store(&mut registry, &self.store.stats());
+        metrics::register_workers(&mut registry, &self.workers.hub().metrics);
+        metrics::register_memory(&mut registry, &self.workers.status());
+        let at = At { now_ms: self.env.now().wall_ms, refused: &self.refused };
+        // What cannot be read is left out: a metric is no place for a guess.
+        if let Ok(depths) = self.store.depths().await {
+            at.register_depths(&mut registry, &depths);
         }
-        self.register_store(&mut registry);
-        // Counts of rows are left out where they cannot be read: a metric is no place for a guess.
-        if let Ok(Rows::Summary(summary)) = self.store.read(Query::Summary).await {
-            register_rows(&mut registry, &summary);
+        if let Ok(Rows::Gauges(channels)) = self.store.read(Query::Gauges).await {
+            at.register_channels(&mut registry, &channels);
         }
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
         text
-    }
-}
-
-impl HostDesk {
-    fn register_store(&self, registry: &mut Registry) {
-        let stats = self.store.stats();
-        for (name, help, count) in [
-            ("commits", "Commits of the store", stats.core.commits),
-            ("commands", "Commands that the store carried out", stats.core.commands),
-            ("reopened", "Times that the store was reopened after a fault", stats.core.reopened),
-            ("checkpoints_stuck", "Checkpoints that a reader held up", stats.checkpoints_stuck),
-        ] {
-            let name = format!("lastword_store_{name}");
-            registry.register(name, help, ConstCounter::new(count));
-        }
-        let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        let help = "Bytes of the write-ahead log";
-        registry.register("lastword_store_wal_bytes", help, gauge(stats.wal_bytes));
-        let help = "Whether the last commit succeeded";
-        registry.register("lastword_store_writable", help, gauge(stats.writable.into()));
-        let help = "Channels that were refused at start";
-        registry.register("lastword_channels_refused", help, gauge(self.refused.len() as u64));
-    }
-}
-
-fn register_rows(registry: &mut Registry, rows: &Summary) {
-    for (name, help, count) in [
-        ("turns_queued_now", "Turns that wait", rows.turns_queued),
-        ("turns_running_now", "Turns at their handlers", rows.turns_running),
-        ("turns_delivering_now", "Turns whose reply is under way", rows.turns_delivering),
-        ("deliveries_queued_now", "Deliveries that wait", rows.deliveries_queued),
-        ("deliveries_sending_now", "Deliveries at their adapters", rows.deliveries_sending),
-        ("deliveries_unknown_now", "Unknown outcomes being settled", rows.deliveries_unknown_open),
-        ("deliveries_held_now", "Unknown outcomes that want a person", rows.deliveries_held),
-        ("deliveries_dead_now", "Deliveries that ended badly", rows.deliveries_dead),
-    ] {
-        let value = i64::try_from(count).unwrap_or(i64::MAX);
-        registry.register(format!("lastword_{name}"), help, ConstGauge::new(value));
     }
 }

@@ -8,8 +8,9 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::channels::{self, Serving, Started as Channel, StartedChannels};
-use super::desk::HostDesk;
+use super::desk::{HostDesk, Meters};
 use super::lock::{HostFacts, HostLock};
+use super::metrics::{CallMeter, CommitMeter};
 use super::state_source::StoredState;
 use super::status::HostIdentity;
 use super::{RunError, cache_place, handlers, rules, store_path};
@@ -20,7 +21,7 @@ use crate::handler::Handler;
 use crate::ingress::{self, ApiToken, Door, Ingress, IngressMetrics, RefusedChannel, Server};
 use crate::lifecycle::id::{BootId, ChannelName};
 use crate::sandbox::Engine;
-use crate::store::{Command, Store};
+use crate::store::{Command, Store, Watch};
 use crate::workers::ports::Adapter as _;
 use crate::workers::{Answering, Parts, Stopped, Workers};
 
@@ -89,7 +90,8 @@ impl Host {
         facts.address = format!("http://{address}");
         lock.announce(&facts)?;
 
-        let (store, started) = open(config, &env, boot).await?;
+        let meters = Meters { calls: CallMeter::new(&env), commits: CommitMeter::default() };
+        let (store, started) = open(config, &env, boot, &meters).await?;
         let refused = refused_of(&started);
         let workers = workers(config, &env, &store, answering, &started);
         recover(&workers).await;
@@ -99,8 +101,18 @@ impl Host {
             address: facts.address,
             started_at_ms: env.now().wall_ms,
         };
-        let desk =
-            HostDesk { store: store.clone(), workers: workers.clone(), refused, metrics, identity };
+        let desk = HostDesk {
+            store: store.clone(),
+            workers: workers.clone(),
+            refused,
+            metrics,
+            identity,
+            meters,
+            env: env.clone(),
+        };
+        // Counted once, beside everything else, so that no scrape has to.
+        let counting = store.clone();
+        env.spawn(async move { counting.depths().await.map(drop) });
         ingress.open(Arc::new(desk), doors(&started, limits.calls_per_channel_max));
         let took_ms = env.elapsed().saturating_sub(began).as_millis();
         info!(%address, took_ms, "ready");
@@ -163,10 +175,12 @@ async fn open(
     config: &Config,
     env: &Env,
     boot: BootId,
+    meters: &Meters,
 ) -> Result<(Store, StartedChannels), RunError> {
     let path = store_path(config);
     let opening = env.clone();
-    let store = env.spawn_blocking(move || Store::open(&path, &opening));
+    let watch: Arc<dyn Watch> = Arc::new(meters.commits.clone());
+    let store = env.spawn_blocking(move || Store::open_watched(&path, &opening, Some(watch)));
     let laying_out = env.clone();
     let engine_config = rules::engine_config(config, Some(cache_place(config)));
     let component_bytes_max = engine_config.component_bytes_max;
@@ -176,7 +190,8 @@ async fn open(
     let store = store.map_err(fell)??;
     let engine = engine.map_err(fell)?.map_err(RunError::Engine)?;
     let state = Arc::new(StoredState(store.clone()));
-    let started = channels::start(env, config, &engine, component_bytes_max, state).await;
+    let started =
+        channels::start(env, config, &engine, component_bytes_max, state, &meters.calls).await;
     tell_store(config, &store, boot, &started).await?;
     Ok((store, started))
 }

@@ -20,6 +20,7 @@ mod host;
 mod import;
 mod inspect;
 mod lock;
+mod metrics;
 mod offline;
 mod pull;
 mod rules;

@@ -64,7 +64,9 @@ async fn fetch(
     request: EgressRequest,
     sends: Sends,
 ) -> std::result::Result<http::Response, EgressError> {
-    let answer = bound.egress.fetch(&mut guest.wire, request, sends, guest.deadline).await?;
+    let answer = bound.egress.fetch(&mut guest.wire, request, sends, guest.deadline).await;
+    guest.wire.denied += u32::from(matches!(answer, Err(EgressError::Denied(_))));
+    let answer = answer?;
     Ok(http::Response { status: answer.status, headers: answer.headers, body: answer.body })
 }
 

@@ -240,6 +240,7 @@ fn facts<T>(end: CallEnd<T>, guest: Guest, callee: &Callee) -> Call<T> {
             memory_peak_bytes: guest.meter.memory_peak_bytes,
             host_calls: guest.meter.host_calls,
             fetches: guest.wire.fetches,
+            denied: guest.wire.denied,
             log_lines_dropped: guest.log.dropped(),
             bytes_out: guest.wire.bytes_out,
             bytes_in: guest.wire.bytes_in,

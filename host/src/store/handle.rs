@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Core, CoreStats};
+use super::depth::{self, Depth, Depths};
 use super::face::{Answer, ChannelRules, Command, StoreError};
 use super::notes::{Commit, Note, Watch};
 use super::query::{Query, Rows};
@@ -70,6 +71,8 @@ pub(super) struct WriterState {
     pub(super) broken_at_ms: AtomicI64,
     /// Why it was.
     pub(super) trouble: Mutex<Option<String>>,
+    /// Live rows by channel and state.
+    pub(super) depth: Mutex<Depth>,
 }
 
 impl WriterState {
@@ -102,7 +105,7 @@ pub struct StoreStats {
     pub writable: bool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -293,6 +296,28 @@ impl Store {
             0 => None,
             at_ms => Some(self.0.env.now().mono_ms.saturating_sub(at_ms).max(0).unsigned_abs()),
         }
+    }
+
+    /// Live rows by channel and state. The first call counts them, in one read; after that it costs
+    /// the same however many there are.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn depths(&self) -> Result<Depths> {
+        if let Engine::Inline(core) = &self.0.engine {
+            return depth::table_now(lock(core).connection()?);
+        }
+        if let Some(depths) = lock(&self.0.writer.depth).now() {
+            return Ok(depths);
+        }
+        let permit = self.0.reading.acquire().await.map_err(|_| gone())?;
+        let this = self.clone();
+        let task = self.0.env.spawn_blocking(move || {
+            depth::count(&schema::open_reader(&this.0.path)?, &this.0.writer.depth)
+        });
+        let counted = task.await.map_err(|_| gone())??;
+        drop(permit);
+        counted.ok_or(StoreError::Busy)
     }
 
     /// Counters so far.

@@ -13,11 +13,14 @@ pub mod request;
 
 mod accept;
 mod attempts;
+mod channels;
 mod core;
 mod deliveries;
+mod depth;
 mod due;
 mod events;
 mod files;
+mod gauges;
 mod guest_state;
 mod import;
 mod line;
@@ -44,7 +47,9 @@ mod tests;
 
 pub use bulk::*;
 pub use core::{Core, CoreStats};
+pub use depth::{Depths, LIVE};
 pub use face::*;
+pub use gauges::{ChannelGauges, Oldest};
 pub use handle::{ReadOnly, Store, StoreStats};
 pub use import::{Import, ImportRow, Imported, ImportedAs};
 pub use later::*;

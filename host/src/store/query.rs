@@ -234,6 +234,8 @@ pub enum Query {
         channel: ChannelName,
     },
     Summary,
+    /// Per channel, what costs the same however many rows wait: for metrics.
+    Gauges,
 }
 
 /// When something is due.
@@ -280,4 +282,5 @@ pub enum Rows {
         bytes: u64,
     },
     Summary(Summary),
+    Gauges(Vec<super::gauges::ChannelGauges>),
 }

@@ -76,6 +76,7 @@ impl Reader<'_> {
                 })
             }
             Query::Summary => self.summary().map(Rows::Summary),
+            Query::Gauges => self.gauges().map(Rows::Gauges),
         }
     }
 

@@ -3,6 +3,7 @@
 pub(super) mod audit;
 mod bulk;
 mod events;
+mod counts;
 mod faults;
 mod import;
 mod later;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
 use super::face::{Answer, Command, StoreError};
-use super::handle::{QUEUE_COMMANDS_MAX, WriterState};
+use super::handle::{QUEUE_COMMANDS_MAX, WriterState, lock};
 use super::notes::{Commit, Note, Watch};
 use super::schema;
 use super::step::Result;
@@ -51,6 +51,7 @@ pub(super) fn start(
     .map_err(no_thread)?;
     let mut core = core;
     core.own_checkpoints()?;
+    lock(&state.depth).begin(core.batch());
     let writer = Writer { core, env: env.clone(), state, watch, wake };
     env.thread("store-writer", move || writer.run(jobs)).map_err(no_thread)?;
     Ok(sender)
@@ -91,6 +92,7 @@ impl Writer {
     /// Tells who counts, before the answers: whoever was answered finds itself counted.
     fn tell(&self, commands: usize, began: Duration) {
         let notes = self.core.notes();
+        lock(&self.state.depth).take(self.core.batch(), notes);
         if let Some(watch) = self.watch.as_ref().filter(|_| self.core.wrote()) {
             let took = self.env.elapsed().saturating_sub(began);
             watch.committed(&Commit { commands, took, notes });

@@ -69,8 +69,14 @@ counters! {
     accepts_failed,
     /// Tries that began.
     tries_started,
+    /// Tries that ended with an answer, or with silence on purpose.
+    tries_decided,
     /// Tries that ended without an answer, by the handler's fault.
     tries_failed,
+    /// Tries that ran out of their time.
+    tries_ran_out,
+    /// Tries that were stopped: by an abort, a lost claim, or a planned stop.
+    tries_stopped,
     /// Handlers that could not be started.
     handlers_not_started,
     /// Events of handlers that came after the deciding one, or after the claim was lost.

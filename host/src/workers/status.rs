@@ -39,6 +39,12 @@ pub struct SweepStatus {
     pub description: &'static str,
     pub period_ms: u64,
     pub runs: u64,
+    /// Since this start: rows changed, by what was done.
+    pub done: BTreeMap<&'static str, u64>,
+    /// Rows left alone, rows that somebody else changed first, and rows that failed.
+    pub left: u64,
+    pub missed: u64,
+    pub failed: u64,
     pub last: Option<SweepRun>,
 }
 
@@ -129,6 +135,12 @@ impl Status {
         let mut inside = self.lock();
         let sweep = inside.sweeps.entry(name).or_default();
         sweep.runs += 1;
+        for (what, rows) in &run.report.done {
+            *sweep.done.entry(what).or_default() += rows;
+        }
+        sweep.left += run.report.left.values().sum::<u64>();
+        sweep.missed += run.report.missed;
+        sweep.failed += run.report.failed;
         sweep.last = Some(run);
     }
 

@@ -97,20 +97,27 @@ async fn conclude(hub: &Arc<Hub>, claim: TurnClaim, mut permit: TurnPermit, endi
     };
     report_handler(hub, permit.tell(hub.mono_ms(), health), &ending);
     match ending {
-        Ending::Decided | Ending::GivenUp => {}
+        Ending::Decided => hub.metrics.tries_decided.up(),
+        Ending::GivenUp => hub.metrics.tries_stopped.up(),
         Ending::Failed(failure) => {
-            hub.metrics.tries_failed.up();
+            if failure.retry != Retry::NotStarted {
+                hub.metrics.tries_failed.up();
+            }
             lose(hub, claim, loss(failure)).await;
         }
-        Ending::Stopped(StopReason::PlannedStop) => lose(hub, claim, Loss::PlannedStop).await,
+        Ending::Stopped(StopReason::PlannedStop) => {
+            hub.metrics.tries_stopped.up();
+            lose(hub, claim, Loss::PlannedStop).await;
+        }
         Ending::Stopped(reason @ (StopReason::Deadline | StopReason::Silence)) => {
-            hub.metrics.tries_failed.up();
+            hub.metrics.tries_ran_out.up();
             lose(hub, claim, ran_out(reason)).await;
         }
         // The row says so already: an abort, a newer try, a claim that others took.
         Ending::Stopped(
             reason @ (StopReason::Aborted | StopReason::Superseded | StopReason::ClaimLost),
         ) => {
+            hub.metrics.tries_stopped.up();
             tracing::info!(turn = %claim.turn, "try ended: {reason}");
         }
     }

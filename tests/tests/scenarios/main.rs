@@ -14,6 +14,7 @@ mod outcomes;
 mod posts;
 mod pull;
 mod pull_worker;
+mod signals;
 mod signatures;
 mod startup;
 mod unknown;

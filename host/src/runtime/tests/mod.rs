@@ -79,7 +79,17 @@ async fn the_api_lists_shows_and_counts_what_happened() {
     assert_eq!(channel["adapter"], "webhook");
     let metrics = host.ask("GET", "/metrics", "").await.body;
     assert!(metrics.contains("lastword_turns_delivered_total 3"), "{metrics}");
-    assert!(metrics.contains(r#"kind="accepted""#) && metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(metrics.contains(r#"kind="accepted""#) && !metrics.contains("# EOF"), "{metrics}");
+    for line in [
+        r#"lastword_turn_transitions_total{channel="hook",from="delivering",to="delivered"} 3"#,
+        r#"lastword_attempts_total{channel="hook",outcome="delivered"} 3"#,
+        r#"lastword_guest_calls_total{channel="hook",export="send",end="answered"} 3"#,
+        r#"lastword_turns{channel="hook",state="queued"} 0"#,
+        r#"lastword_channel_state{channel="hook",state="serving"} 1"#,
+        r#"lastword_handler_runs_total{result="decided"} 3"#,
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
 
     let nothing = host.ask("POST", "/v1/abort", r#"{"channel":"hook","conversation":"room 0"}"#);
     assert_eq!(nothing.await.status, 404);

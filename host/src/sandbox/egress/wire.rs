@@ -56,6 +56,8 @@ impl Left {
 pub(in crate::sandbox) struct Wire {
     exchanges: Vec<Exchange>,
     pub(in crate::sandbox) fetches: u32,
+    /// Refused before anything left.
+    pub(in crate::sandbox) denied: u32,
     pub(in crate::sandbox) bytes_out: u64,
     pub(in crate::sandbox) bytes_in: u64,
 }

@@ -52,6 +52,18 @@ pub(super) fn finals(texts: &[&str]) -> Vec<NewDelivery> {
     texts.iter().enumerate().map(row).collect()
 }
 
+pub(super) fn channel_rules(means: SettleMeans) -> ChannelRules {
+    ChannelRules {
+        channel: "hook".into(),
+        means,
+        delivery: DeliveryLimits::default(),
+        has_progress: true,
+        adapter: "webhook".to_owned(),
+        version: "1.0.0".to_owned(),
+        digest: "d1".to_owned(),
+    }
+}
+
 impl Rig {
     pub(super) fn new() -> Self {
         Self::with(SettleMeans::default())
@@ -85,15 +97,7 @@ impl Rig {
     fn introduce(&mut self) {
         self.run(Command::Rules(self.rules()));
         self.run(Command::ChannelsPresent(vec!["hook".into()]));
-        self.run(Command::Channel(ChannelRules {
-            channel: "hook".into(),
-            means: self.means.clone(),
-            delivery: DeliveryLimits::default(),
-            has_progress: true,
-            adapter: "webhook".to_owned(),
-            version: "1.0.0".to_owned(),
-            digest: "d1".to_owned(),
-        }));
+        self.run(Command::Channel(channel_rules(self.means.clone())));
     }
 
     /// A kill: what was committed stays, and another boot begins.
