@@ -2,8 +2,8 @@
 
 pub(super) mod audit;
 mod bulk;
-mod events;
 mod counts;
+mod events;
 mod faults;
 mod import;
 mod later;

@@ -2,9 +2,8 @@
 //! tells every transition and no word of any message.
 
 use std::process::Stdio;
-use std::time::Duration;
 
-use lastword_tests::harness::{Answer, Channel, Config, Sink, Site, eventually, text};
+use lastword_tests::harness::{Answer, Channel, Config, Sink, Site, eventually};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
@@ -56,7 +55,7 @@ async fn promtool_reads_the_metrics_of_a_host_that_met_every_kind_of_trouble() {
         site.turn_at_rest(&turn.id, SOON).await;
     }
     platform.say("m1", "c", "yes").await;
-    let rough = platform.at(&host.address, "rough");
+    let rough = host.platform("rough");
     for (id, words) in [("r1", "!trap before any request"), ("r2", "!fetch GET nowhere /")] {
         rough.say(id, id, words).await;
     }
@@ -102,14 +101,11 @@ async fn at_trace_level_the_log_tells_every_transition_and_no_text_and_no_secret
     const WORDS: &str = "canary words nobody else would say 4711";
     let sink = Sink::start().await;
     let channel = Channel::webhook("hook", &sink.url())
-        .set(".secrets", "outbound-key", &text("env:HOOK_KEY"))
-        .set(".secrets", "inbound-key", &text("env:OTHER_KEY"));
+        .set(".secrets", "outbound-key", "\"env:HOOK_KEY\"")
+        .set(".secrets", "inbound-key", "\"env:OTHER_KEY\"");
     // Without the inbound key the harness's plain posts are taken.
-    let plain = Channel::webhook("plain", &sink.url()).set(
-        ".secrets",
-        "outbound-key",
-        &text("env:HOOK_KEY"),
-    );
+    let plain =
+        Channel::webhook("plain", &sink.url()).set(".secrets", "outbound-key", "\"env:HOOK_KEY\"");
     let site = Site::new(&Config::new().channel(channel).channel(plain))
         .with_variable("HOOK_KEY", KEY)
         .with_variable("OTHER_KEY", "canary-other-55aa10")
@@ -118,7 +114,8 @@ async fn at_trace_level_the_log_tells_every_transition_and_no_text_and_no_secret
         Some(1) => Answer::Status(500),
         _ => Answer::Take,
     });
-    let host = site.start_as("run", &["--log-format", "json"]).await;
+    let binary = lastword_tests::harness::built::binary().display().to_string();
+    let host = site.start_as(&binary, &["run", "--log-format", "json"]).await;
     let platform = host.platform("plain");
     let turn = platform.say("m1", "canary-room", WORDS).await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
@@ -150,5 +147,4 @@ async fn at_trace_level_the_log_tells_every_transition_and_no_text_and_no_secret
     assert_eq!(outcomes, ["unknown", "delivered"]);
     let last = events(&log, "delivery").pop().unwrap();
     assert_eq!((&last["to"], &last["attempt"]), (&"delivered".into(), &2.into()));
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }
