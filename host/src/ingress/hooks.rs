@@ -3,7 +3,7 @@
 //!
 //! The channel is the one of the path and of nothing else: nothing that a guest or a platform says
 //! names another. Every failure before the commit is answered 503 (429 when full), so that the
-//! platform sends the message again.
+//! platform sends the message again; what will never be taken is answered 413.
 
 use std::time::Duration;
 
@@ -175,6 +175,10 @@ fn judge(
 ) -> Result<(WebhookReply, StateWrites), Refused> {
     let again = "the adapter could not take the request; send it again";
     let (code, words) = match call.end {
+        CallEnd::Answered(WebhookReply { too_much: Some(words), .. }) => {
+            warn!(%channel, digest = call.digest, reason = words, "a webhook brought too much");
+            return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_much", words));
+        }
         CallEnd::Answered(reply) => match fault_of(&reply) {
             None => return Ok((reply, call.state)),
             Some(words) => ("adapter_fault", words),
@@ -269,7 +273,13 @@ mod tests {
             conversation: "room".to_owned(),
             external_id: "m1".to_owned(),
         });
-        let reply = |status, events| WebhookReply { status, headers: vec![], body: vec![], events };
+        let reply = |status, events| WebhookReply {
+            status,
+            headers: vec![],
+            body: vec![],
+            events,
+            too_much: None,
+        };
         assert_eq!(fault_of(&reply(204, vec![event.clone()])), None);
         assert_eq!(fault_of(&reply(401, vec![])), None);
         assert!(fault_of(&reply(401, vec![event])).is_some());

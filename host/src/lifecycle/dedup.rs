@@ -264,17 +264,25 @@ mod tests {
     /// Worked out apart from this code: SHA-256 over the frames of the test above.
     const EXPECTED_KEY: &str = "ab818db4276f02b6c5afc409d518eff44530d2c98fcc3fb13c29d99b05cca290";
 
-    type Tuple = (String, String, String, bool);
+    type Tuple = (String, String, String, EventKind);
+
+    const KINDS: [EventKind; 6] = [
+        EventKind::Message,
+        EventKind::Abort,
+        EventKind::Edited,
+        EventKind::Deleted,
+        EventKind::Action,
+        EventKind::Other,
+    ];
 
     /// Few letters and short parts, so that parts of one tuple often look like those of another.
     fn tuple() -> impl Strategy<Value = Tuple> {
         let part = || "[ab\0:/]{1,4}";
-        (part(), part(), part(), any::<bool>())
+        (part(), part(), part(), prop::sample::select(&KINDS[..]))
     }
 
-    fn key_of((channel, conversation, external_id, abort): &Tuple) -> DedupKey {
-        let kind = if *abort { EventKind::Abort } else { EventKind::Message };
-        key(&ChannelName::from(channel.as_str()), conversation, external_id, kind).unwrap()
+    fn key_of((channel, conversation, external_id, kind): &Tuple) -> DedupKey {
+        key(&ChannelName::from(channel.as_str()), conversation, external_id, *kind).unwrap()
     }
 
     /// Another way of cutting the same characters into parts.

@@ -20,10 +20,16 @@ use crate::lifecycle::outcome::{
     CallError, Fault, Lookup, RateScope, Receipt, SendAnswer, SendError,
 };
 
-/// A result that the host does not take: a fault of the adapter.
+/// A result that the host does not take, whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the adapter's answer was refused: {0}")]
-pub(super) struct Refused(pub(super) String);
+pub(super) enum Refused {
+    /// A fault of the adapter: it may be mended.
+    #[error("the adapter's answer was refused: {0}")]
+    Wrong(String),
+    /// What the platform sent is more than is ever taken, however often it is sent.
+    #[error("the adapter's answer was refused, being too much: {0}")]
+    TooMuch(String),
+}
 
 type Read<T> = Result<T, Refused>;
 
@@ -38,7 +44,10 @@ impl Reader<'_> {
         if (1..=ID_BYTES_MAX).contains(&id.len()) {
             return Ok(id);
         }
-        Err(Refused(format!("{what} has {} bytes; 1 to {ID_BYTES_MAX} is the rule", id.len())))
+        Err(Refused::Wrong(format!(
+            "{what} has {} bytes; 1 to {ID_BYTES_MAX} is the rule",
+            id.len()
+        )))
     }
 
     fn some_id(&self, what: &str, id: Option<String>) -> Read<Option<String>> {
@@ -48,7 +57,7 @@ impl Reader<'_> {
     fn extras(&self, extras: Extras) -> Read<Extras> {
         let bytes: usize = extras.iter().map(|(name, value)| name.len() + value.len()).sum();
         if extras.len() > EXTRAS_PAIRS_MAX || bytes > EXTRAS_BYTES_MAX {
-            return Err(Refused(format!(
+            return Err(Refused::TooMuch(format!(
                 "extras have {} pairs and {bytes} bytes; {EXTRAS_PAIRS_MAX} and \
                  {EXTRAS_BYTES_MAX} are the most",
                 extras.len()
@@ -59,7 +68,7 @@ impl Reader<'_> {
 
     fn context(&self, context: Option<String>) -> Read<Option<String>> {
         match &context {
-            Some(text) if text.len() > CONTEXT_BYTES_MAX => Err(Refused(format!(
+            Some(text) if text.len() > CONTEXT_BYTES_MAX => Err(Refused::TooMuch(format!(
                 "a context has {} bytes; {CONTEXT_BYTES_MAX} is the most",
                 text.len()
             ))),
@@ -144,7 +153,7 @@ impl Reader<'_> {
         Ok(match said {
             Ok(batch) => {
                 if batch.cursor.len() > CURSOR_BYTES_MAX {
-                    return Err(Refused(format!(
+                    return Err(Refused::Wrong(format!(
                         "the cursor has {} bytes; {CURSOR_BYTES_MAX} is the most",
                         batch.cursor.len()
                     )));
@@ -160,27 +169,31 @@ impl Reader<'_> {
 
     pub(super) fn webhook_reply(&self, reply: webhook::Reply) -> Read<WebhookReply> {
         if !(200..=599).contains(&reply.status) {
-            return Err(Refused(format!("the status {} ends no request", reply.status)));
+            return Err(Refused::Wrong(format!("the status {} ends no request", reply.status)));
         }
         if !reply.events.is_empty() && !(200..=299).contains(&reply.status) {
-            return Err(Refused(format!(
+            return Err(Refused::Wrong(format!(
                 "{} events stand beside the status {}; the platform would send them again",
                 reply.events.len(),
                 reply.status
             )));
         }
         if reply.body.len() as u64 > self.limits.reply_body_bytes {
-            return Err(Refused(format!("the reply's body has {} bytes", reply.body.len())));
+            return Err(Refused::Wrong(format!("the reply's body has {} bytes", reply.body.len())));
         }
         reply_headers(&reply.headers)?;
         let events = self.events(reply.events, self.limits.events_per_call)?;
-        Ok(WebhookReply { status: reply.status, headers: reply.headers, body: reply.body, events })
+        let (status, headers, body) = (reply.status, reply.headers, reply.body);
+        Ok(WebhookReply { status, headers, body, events, too_much: None })
     }
 
     /// All or none.
     fn events(&self, events: Vec<wit::InboundEvent>, most: u32) -> Read<Vec<InboundEvent>> {
         if events.len() > most as usize {
-            return Err(Refused(format!("there are {} events; {most} is the most", events.len())));
+            return Err(Refused::TooMuch(format!(
+                "there are {} events; {most} is the most",
+                events.len()
+            )));
         }
         events.into_iter().map(|event| self.event(event)).collect()
     }
@@ -214,7 +227,7 @@ impl Reader<'_> {
     fn text(&self, what: &str, text: String) -> Read<String> {
         let (bytes, most) = (text.len(), self.limits.text_bytes);
         if bytes as u64 > most {
-            return Err(Refused(format!("{what} has {bytes} bytes; {most} is the most")));
+            return Err(Refused::TooMuch(format!("{what} has {bytes} bytes; {most} is the most")));
         }
         Ok(text)
     }
@@ -236,7 +249,7 @@ impl Reader<'_> {
 
     fn message(&self, message: wit::InboundMessage) -> Read<InboundMessage> {
         if message.attachments.len() > ATTACHMENTS_MAX {
-            return Err(Refused(format!(
+            return Err(Refused::TooMuch(format!(
                 "a message has {} attachments; {ATTACHMENTS_MAX} is the most",
                 message.attachments.len()
             )));
@@ -273,11 +286,14 @@ impl Reader<'_> {
                 AttachmentSource::Remote(words)
             }
             wit::AttachmentSource::Remote(words) => {
-                return Err(Refused(format!("an attachment's source has {} bytes", words.len())));
+                return Err(Refused::Wrong(format!(
+                    "an attachment's source has {} bytes",
+                    words.len()
+                )));
             }
             wit::AttachmentSource::Blob(_) => {
                 let sentence = "an attachment names a blob, and this call was given none";
-                return Err(Refused(sentence.to_owned()));
+                return Err(Refused::Wrong(sentence.to_owned()));
             }
         };
         Ok(Attachment {
@@ -340,7 +356,10 @@ fn reply_headers(headers: &[(String, String)]) -> Read<()> {
         "upgrade",
     ];
     if headers.len() > 64 {
-        return Err(Refused(format!("the reply has {} headers; 64 is the most", headers.len())));
+        return Err(Refused::Wrong(format!(
+            "the reply has {} headers; 64 is the most",
+            headers.len()
+        )));
     }
     for (name, value) in headers {
         let known = http::HeaderName::from_bytes(name.as_bytes());
@@ -350,7 +369,7 @@ fn reply_headers(headers: &[(String, String)]) -> Read<()> {
         if !fits || value.len() > 4_096 || http::HeaderValue::from_bytes(value.as_bytes()).is_err()
         {
             let name = visible(name, 64);
-            return Err(Refused(format!("the reply's header `{name}` may not be sent")));
+            return Err(Refused::Wrong(format!("the reply's header `{name}` may not be sent")));
         }
     }
     Ok(())

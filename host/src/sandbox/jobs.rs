@@ -16,7 +16,7 @@ use super::manifest::{Manifest, Offers};
 use super::spec::{Activity, Batch, PollError, WebhookReply, WebhookRequest};
 use super::{convert_out, manifest_read};
 use crate::lifecycle::message::{OutboundMessage, Place};
-use crate::lifecycle::outcome::{CallError, Lookup, SendAnswer};
+use crate::lifecycle::outcome::{CallError, Fault, Lookup, SendAnswer};
 
 /// One call of one export.
 pub(super) trait Job: Send {
@@ -228,7 +228,14 @@ impl Job for Webhook {
         let webhook = offered(&exports.webhook, "webhook")?.load(&mut *store, &instance)?;
         let request = convert_out::webhook(self.1, self.0.public_url.as_deref());
         let said = webhook.call_handle(&mut *store, &request).await?;
-        Ok(reader(&self.0).webhook_reply(said)?)
+        match reader(&self.0).webhook_reply(said) {
+            Ok(reply) => Ok(reply),
+            Err(Refused::TooMuch(why)) => {
+                let why = self.0.guard.redact_text(why);
+                Ok(WebhookReply { status: 413, too_much: Some(why), ..WebhookReply::default() })
+            }
+            Err(wrong @ Refused::Wrong(_)) => Err(wrong.into()),
+        }
     }
 }
 
@@ -256,7 +263,14 @@ impl Job for Poll {
         let poll = offered(&exports.poll, "poll")?.load(&mut *store, &instance)?;
         let cursor = self.cursor.as_deref();
         let said = poll.call_next(&mut *store, cursor, self.wait_ms, self.most).await?;
-        Ok(reader(&self.bound).batch(said, self.most)?)
+        match reader(&self.bound).batch(said, self.most) {
+            Ok(batch) => Ok(batch),
+            Err(Refused::TooMuch(why)) => {
+                let fault = Fault::new("too_much", self.bound.guard.redact_text(why));
+                Ok(Err(PollError::Failed(CallError::Refused(fault))))
+            }
+            Err(wrong @ Refused::Wrong(_)) => Err(wrong.into()),
+        }
     }
 }
 

@@ -45,12 +45,15 @@ pub struct WebhookRequest {
 }
 
 /// What the platform is answered once every event is committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebhookReply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub events: Vec<InboundEvent>,
+    /// Why nothing of it was taken, where the platform sent more than is ever taken: the rest is
+    /// empty then.
+    pub too_much: Option<String>,
 }
 
 /// What one poll brought.

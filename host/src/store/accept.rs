@@ -159,7 +159,12 @@ impl Step<'_> {
             }
             Gathered::New(turn, state) => (AcceptedEvent::Turn { turn, state }, Some(turn), None),
             Gathered::Joined(turn) => (AcceptedEvent::Joined { turn }, Some(turn), None),
-            Gathered::Nothing | Gathered::TooLate => {
+            Gathered::TooLate(turn) => {
+                self.keep_context(conversation, key, &message)?;
+                self.remember(key, content, Some(turn))?;
+                return Ok((AcceptedEvent::Context, None));
+            }
+            Gathered::Nothing => {
                 self.keep_context(conversation, key, &message)?;
                 (AcceptedEvent::Context, None, None)
             }
@@ -167,7 +172,7 @@ impl Step<'_> {
         let (done, turn, claimable) = taken;
         match turn {
             Some(turn) => self.belongs(key, content, turn)?,
-            None => self.remember(key, content)?,
+            None => self.remember(key, content, None)?,
         }
         Ok((done, claimable))
     }
@@ -334,14 +339,27 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// A key without a turn: kept for the window, no longer.
-    pub(super) fn remember(&mut self, key: &[u8], content: &[u8]) -> Result<()> {
+    /// A key that is kept for the window, no longer: of no turn, or of one that does not answer it.
+    pub(super) fn remember(
+        &mut self,
+        key: &[u8],
+        content: &[u8],
+        turn: Option<TurnId>,
+    ) -> Result<()> {
         let now_ms = self.now.wall_ms;
         let expires_ms = now_ms.saturating_add(ms(self.rules.dedup_window_ms)).min(NEVER_MS - 1);
         self.execute(
-            "INSERT INTO dedup (key, content, accepted_at_ms, expires_at_ms)
-             VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key, content) DO NOTHING",
-            (key, content, now_ms, expires_ms),
+            "INSERT INTO dedup (key, content, turn_id, turn_nonce, accepted_at_ms, expires_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key, content) DO UPDATE
+               SET turn_id = coalesce(?3, turn_id), turn_nonce = coalesce(?4, turn_nonce)",
+            (
+                key,
+                content,
+                turn.map(|turn| turn.number),
+                turn.map(|turn| turn.nonce.cast_signed()),
+                now_ms,
+                expires_ms,
+            ),
         )?;
         Ok(())
     }
@@ -357,7 +375,7 @@ impl Step<'_> {
         if !self.known(&key)?.is_empty() {
             return Ok(AcceptedEvent::Duplicate { turn: None, state: None });
         }
-        self.remember(&key, &NO_CONTENT)?;
+        self.remember(&key, &NO_CONTENT, None)?;
         let (conversation, _, _) = self.conversation(channel_id, &request.conversation)?;
         let by = format!("{} in {channel}", request.sender.id);
         let stopped = self.abort_conversation(conversation, false, &by)?;

@@ -10,7 +10,7 @@ use super::accept::{
     used_too_often,
 };
 use super::face::AcceptedEvent;
-use super::pieces::with_text_of;
+use super::pieces::{Remains, with_text_of};
 use super::step::{Result, Step, from_json, to_json};
 use crate::lifecycle::dedup::{self, EventKind};
 use crate::lifecycle::id::{ChannelName, TurnId};
@@ -50,7 +50,7 @@ impl Step<'_> {
             let sql = "DELETE FROM dedup WHERE key = ?1 AND content = ?2";
             self.execute(sql, (&edits, &oldest.content))?;
         }
-        self.remember(&edits, &content)?;
+        self.remember(&edits, &content, None)?;
         let (conversation, _, _) = self.conversation(channel_id, room)?;
         match target {
             Some(Known { turn: Some(turn), .. })
@@ -60,7 +60,7 @@ impl Step<'_> {
             }
             Some(_) => {}
             // It came before its message, which will be known by this.
-            None => self.remember(&messages, &message_content(&edited))?,
+            None => self.remember(&messages, &message_content(&edited), None)?,
         }
         if self.replace_context(conversation, &messages, &edited)? {
             return Ok(AcceptedEvent::Edited { turn: None });
@@ -108,19 +108,23 @@ impl Step<'_> {
         if !self.known(&deletions)?.is_empty() {
             return Ok(duplicate_of(target));
         }
-        self.remember(&deletions, &NO_CONTENT)?;
+        self.remember(&deletions, &NO_CONTENT, None)?;
         let (conversation, _, _) = self.conversation(channel_id, room)?;
         match target {
             Some(Known { turn: Some(turn), .. }) if self.unrun_message(turn)?.is_some() => {
-                if self.take_piece_back(turn, &messages)? {
-                    return Ok(AcceptedEvent::TakenBack { turn: None });
+                match self.take_piece_back(turn, &messages)? {
+                    Remains::TheRest => return Ok(AcceptedEvent::TakenBack { turn: None }),
+                    Remains::Nothing => {
+                        self.end_taken_back(turn, channel)?;
+                        return Ok(AcceptedEvent::TakenBack { turn: Some(turn) });
+                    }
+                    // A piece that no longer fitted in: kept as context.
+                    Remains::AllOfIt => {}
                 }
-                self.end_taken_back(turn, channel)?;
-                return Ok(AcceptedEvent::TakenBack { turn: Some(turn) });
             }
             Some(_) => {}
             // It came before its message, which will be known by this.
-            None => self.remember(&messages, &NO_CONTENT)?,
+            None => self.remember(&messages, &NO_CONTENT, None)?,
         }
         let seen_by_nobody = self
             .kept(conversation, &messages)?
@@ -177,7 +181,7 @@ impl Step<'_> {
         let kept = self.kept(conversation, messages)?;
         if !message.wakes && kept.is_some() {
             // The edit stands in for it.
-            self.remember(messages, content)?;
+            self.remember(messages, content, None)?;
             return Ok(Overtaken::Done((AcceptedEvent::Context, None)));
         }
         let message = match kept {
@@ -202,7 +206,7 @@ impl Step<'_> {
         message: &InboundMessage,
     ) -> Result<AcceptedEvent> {
         if !message.wakes {
-            self.remember(messages, content)?;
+            self.remember(messages, content, None)?;
             return Ok(AcceptedEvent::TakenBack { turn: None });
         }
         let (conversation, _, _) = self.conversation(channel_id, &message.conversation)?;
@@ -259,7 +263,7 @@ impl Step<'_> {
         }
         let (conversation, _, _) = self.conversation(channel_id, &message.conversation)?;
         self.keep_context(conversation, &key, &message)?;
-        self.remember(&key, &content)?;
+        self.remember(&key, &content, None)?;
         Ok(AcceptedEvent::Context)
     }
 }

@@ -3,7 +3,7 @@
 //! until the turn begins.
 
 use super::accept::read_message;
-use super::step::{Result, Step, from_json, to_json, turn_id};
+use super::step::{Result, Step, from_json, to_json, turn_code, turn_id};
 use crate::lifecycle::group;
 use crate::lifecycle::id::TurnId;
 use crate::lifecycle::message::InboundMessage;
@@ -14,10 +14,21 @@ pub(super) enum Gathered {
     /// A turn gathers it now; it was there before.
     Joined(TurnId),
     /// Its turn began without it, or is full.
-    TooLate,
+    TooLate(TurnId),
     /// The first piece that wakes.
     New(TurnId, TurnState),
     /// Of a group that nobody was woken by yet.
+    Nothing,
+}
+
+/// What is left of a turn without one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// The message is none of its pieces.
+    AllOfIt,
+    /// Other pieces.
+    TheRest,
+    /// It was the only one.
     Nothing,
 }
 
@@ -44,7 +55,7 @@ impl Step<'_> {
             |r| Ok((turn_id(r.get(0)?, r.get(1)?), r.get::<_, bool>(2)?, r.get::<_, i64>(3)?)),
         )?;
         match found {
-            Some((_, false, _)) => Ok(Gathered::TooLate),
+            Some((turn, false, _)) => Ok(Gathered::TooLate(turn)),
             Some((turn, true, first_ms)) => self.join(turn, first_ms, key, message),
             None if message.wakes => self.first_piece(channel, conversation, group, key, message),
             None => Ok(Gathered::Nothing),
@@ -111,7 +122,7 @@ impl Step<'_> {
         let piece = Piece { place, key: key.to_owned(), message: message.clone() };
         let all = pieces.iter().chain([&piece]).map(|piece| &piece.message);
         if !group::fits(all) {
-            return Ok(Gathered::TooLate);
+            return Ok(Gathered::TooLate(turn));
         }
         self.store_piece(turn, &piece)?;
         pieces.push(piece);
@@ -191,21 +202,24 @@ impl Step<'_> {
         Ok(true)
     }
 
-    /// Takes one piece out of a group that has not run; `false` where it was the last one, or where
-    /// the turn is of no group.
-    pub(super) fn take_piece_back(&mut self, turn: TurnId, key: &[u8]) -> Result<bool> {
+    /// Takes a message out of its turn that has not run.
+    pub(super) fn take_piece_back(&mut self, turn: TurnId, key: &[u8]) -> Result<Remains> {
         let mut pieces = self.pieces(turn)?;
         let before = pieces.len();
         pieces.retain(|piece| piece.key != key);
-        if pieces.is_empty() || pieces.len() == before {
-            return Ok(false);
+        if pieces.len() == before && before > 0 {
+            return Ok(Remains::AllOfIt);
+        }
+        if pieces.is_empty() {
+            return Ok(Remains::Nothing);
         }
         self.execute(
             "DELETE FROM piece WHERE turn_id = ?1 AND dedup_key = ?2",
             (turn.number, key),
         )?;
+        self.expire_key(key, turn.number, turn_code(TurnState::Aborted), self.now.wall_ms)?;
         self.retell(turn, &pieces)?;
-        Ok(true)
+        Ok(Remains::TheRest)
     }
 
     /// The payload of a turn that has not run, and whether it is of a group.

@@ -1,5 +1,6 @@
 //! The store at work on a real SQLite file: one lifecycle after the other.
 
+mod accepting;
 pub(super) mod audit;
 mod bulk;
 mod counts;
@@ -10,6 +11,7 @@ mod later;
 mod lifecycle;
 mod plans;
 mod posts;
+mod receipts;
 mod rig;
 mod rules;
 mod simulation;

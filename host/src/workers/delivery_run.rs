@@ -243,6 +243,9 @@ fn report(hub: &Hub, claimed: &ClaimedDelivery, recorded: &Recorded) {
     if let Some(end) = &recorded.turn_ended {
         hub.turn_ended(end);
     }
+    if let Some(failure) = &recorded.failed_late {
+        hub.failed_late(&claimed.channel, failure);
+    }
     if recorded.channel_paused {
         channel_paused(hub, claimed);
     }

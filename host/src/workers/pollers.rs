@@ -147,7 +147,19 @@ async fn on_error(
     error: PollError,
 ) -> After {
     match error {
-        PollError::Failed(CallError::Transient(fault) | CallError::Refused(fault)) => {
+        PollError::Failed(CallError::Transient(fault)) => {
+            poller.back_off(hub, channel, &fault.code, &fault.sentence)
+        }
+        PollError::Failed(CallError::Refused(fault)) => {
+            // It will be refused again: said once, and tried again in case somebody mends it.
+            if poller.failures == 0 {
+                let sentence = format!(
+                    "channel \"{}\" cannot go on where it is: {}",
+                    channel.name, fault.sentence
+                );
+                let now_ms = hub.env.now().wall_ms;
+                hub.status.event(now_ms, "poll_refused", Some(&channel.name), sentence);
+            }
             poller.back_off(hub, channel, &fault.code, &fault.sentence)
         }
         PollError::Failed(CallError::RateLimited { retry_after_ms, .. }) => {

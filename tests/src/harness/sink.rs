@@ -40,6 +40,8 @@ pub struct Arrival {
     /// Since the sink was started.
     pub at: Duration,
     pub path: String,
+    /// Without the question mark.
+    pub query: String,
     pub headers: HeaderMap,
     /// As it came, for signatures.
     pub raw: Bytes,
@@ -54,6 +56,14 @@ impl Arrival {
     #[must_use]
     pub fn field(&self, name: &str) -> &str {
         self.body[name].as_str().unwrap_or_default()
+    }
+
+    /// A value of the query that has no escapes, empty where it is absent.
+    #[must_use]
+    pub fn query_value(&self, name: &str) -> String {
+        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        let found = pairs.into_iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.to_owned()).unwrap_or_default()
     }
 
     /// The delivery that it is about.
@@ -228,6 +238,7 @@ impl Shared {
         let mut arrival = Arrival {
             at: self.began.elapsed(),
             path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
             headers: head.headers.clone(),
             raw,
             body,

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{SOON, bridge};
 
-// Case: A2, A3
+// Case: A1, A2, A3
 #[tokio::test]
 async fn a_message_posted_again_before_and_after_a_restart_makes_one_turn() {
     let (sink, site) = bridge(Config::new()).await;

@@ -6,6 +6,7 @@
 mod abort;
 mod commands;
 mod disk;
+mod events;
 mod fairness;
 mod handlers;
 mod import;

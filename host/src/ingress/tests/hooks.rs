@@ -199,3 +199,19 @@ async fn hostile_names_come_back_as_json_text() {
     assert_eq!(answer.header("content-type").as_deref(), Some("application/json"));
     assert_eq!(answer.header("x-content-type-options").as_deref(), Some("nosniff"));
 }
+
+// Case: A13
+#[tokio::test]
+async fn what_is_more_than_is_ever_taken_is_answered_413_and_nothing_is_committed() {
+    let too_much = crate::sandbox::WebhookReply {
+        status: 413,
+        too_much: Some("there are 1001 events; 1000 is the most".to_owned()),
+        ..Default::default()
+    };
+    let host = host_that(move || CallEnd::Answered(too_much.clone())).await;
+    let answer = host.request("POST /hooks/hook", "").await;
+    assert_eq!((answer.status, answer.code().as_str()), (413, "too_much"));
+    assert!(answer.body.contains("1000 is the most"), "{answer:?}");
+    assert!(answer.header("retry-after").is_none(), "it would come to the same");
+    assert!(host.desk.batches.lock().unwrap().is_empty());
+}

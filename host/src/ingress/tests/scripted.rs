@@ -205,7 +205,7 @@ pub(super) fn message(id: &str) -> InboundEvent {
 
 /// The reply of a guest that found `events`.
 pub(super) fn reply(status: u16, events: Vec<InboundEvent>) -> WebhookReply {
-    WebhookReply { status, headers: Vec::new(), body: b"guest".to_vec(), events }
+    WebhookReply { status, headers: Vec::new(), body: b"guest".to_vec(), events, too_much: None }
 }
 
 /// Whether a test's host takes messages in.

@@ -237,6 +237,7 @@ async fn every_event_of_a_webhook_is_mapped() {
         if other.conversation.is_none() && other.external_id == "o1"));
 }
 
+// Case: A13
 #[tokio::test]
 async fn a_batch_with_one_event_over_a_limit_is_refused_whole() {
     let peer = Peer::start(vec![ok()]).await;
@@ -252,15 +253,24 @@ async fn a_batch_with_one_event_over_a_limit_is_refused_whole() {
     for (body, word) in [
         (json!({ "events": [event(json!({ "copies": 11 }))] }), "11 events"),
         (json!({ "events": [event(json!({})), event(json!({ "fill": 1_001 }))] }), "1001 bytes"),
-        (json!({ "events": [event(json!({ "id": "" }))] }), "0 bytes"),
-        (json!({ "events": [event(json!({ "id": "x".repeat(513) }))] }), "513 bytes"),
-        (json!({ "events": [event(json!({ "conversation": "" }))] }), "conversation"),
+        (json!({ "events": [event(json!({ "kind": "edited", "fill": 1_001 }))] }), "1001 bytes"),
         (json!({ "events": [event(json!({ "context": "x".repeat(4_097) }))] }), "4097 bytes"),
         (json!({ "events": [event(json!({ "extras": many }))] }), "65 pairs"),
         (
             json!({ "events": [event(json!({ "extras": { "k": "x".repeat(17_000) } }))] }),
             "17001 bytes",
         ),
+    ] {
+        let call = channel.webhook(pushed("/events", &body), StopSignal::never()).await;
+        let CallEnd::Answered(reply) = call.end else { panic!("{body}: {:?}", call.end) };
+        assert_eq!((reply.status, reply.events.len()), (413, 0), "{body}");
+        let words = reply.too_much.unwrap();
+        assert!(words.contains(word), "{body}: {words}");
+    }
+    for (body, word) in [
+        (json!({ "events": [event(json!({ "id": "" }))] }), "0 bytes"),
+        (json!({ "events": [event(json!({ "id": "x".repeat(513) }))] }), "513 bytes"),
+        (json!({ "events": [event(json!({ "conversation": "" }))] }), "conversation"),
         (json!({ "events": [event(json!({}))], "status": 500 }), "status 500"),
         (json!({ "events": [event(json!({ "attachments": [blob] }))] }), "blob"),
     ] {

@@ -293,6 +293,24 @@ fn a_closed_conversation_waits_for_its_persons_next_message() {
     assert!(rig.claim_delivery().is_some());
 }
 
+// Case: C21
+#[test]
+fn while_a_conversation_is_closed_the_age_of_what_waits_there_runs() {
+    let mut rig = Rig::new();
+    let turn = rig.delivering("m1", &["a"]);
+    let row = rig.claim_delivery().unwrap();
+    let delivery = row.claim.delivery;
+    rig.record(row.claim, Outcome::NotSent(NotSent::Closed(fault("blocked"))));
+    let expire = || Command::Sweep(SweepStep::ExpireDelivery { delivery });
+    rig.pass(Duration::from_secs(86_400 - 1));
+    rig.run(expire());
+    assert_eq!(rig.states(), ["queued"]);
+    rig.pass(Duration::from_secs(2));
+    rig.run(expire());
+    assert_eq!(rig.states(), ["expired"]);
+    assert_eq!(rig.turn(turn).row.state, "failed");
+}
+
 // Case: A4, G7
 #[test]
 fn pruning_takes_only_what_is_at_rest_and_the_key_still_knows_the_turn() {

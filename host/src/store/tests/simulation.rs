@@ -2,6 +2,7 @@
 //! operators, with the promises checked after each step against the rows and against what a
 //! receiver saw. A failing seed is printed; `LASTWORD_SEED` runs one seed alone.
 
+mod events;
 mod faults;
 mod imports;
 mod invariants;
@@ -67,6 +68,7 @@ struct World {
     later: BTreeMap<TurnId, Due>,
     /// The latest time that the wall clock has shown when turns fell due.
     latest_ms: i64,
+    said: events::Said,
     messages: u32,
     /// Entries of another program that were taken in.
     imported: BTreeSet<String>,
@@ -105,6 +107,7 @@ impl World {
             aborted: BTreeSet::new(),
             later: BTreeMap::new(),
             latest_ms: i64::MIN,
+            said: events::Said::default(),
             messages: 0,
             imported: BTreeSet::new(),
             moved: false,
@@ -117,9 +120,10 @@ impl World {
 
     fn step(&mut self) {
         match self.chance.random_range(0..100) {
-            0..18 => self.arrive(),
-            18..22 => self.redeliver(),
-            22..36 => self.claim_turn(),
+            0..12 => self.arrive(),
+            12..21 => self.happen(),
+            21..24 => self.redeliver(),
+            24..36 => self.claim_turn(),
             36..52 => self.finish_turn(),
             52..66 => self.claim_delivery(),
             66..82 => self.finish_delivery(false),
@@ -153,7 +157,10 @@ impl World {
         let Answer::Accepted(accepted) = self.rig.run(Command::Accept(accept)) else { panic!() };
         let AcceptedEvent::Turn { turn, .. } = &accepted.events[0] else { panic!() };
         self.accepted.insert(format!("{room}/{id}"), *turn);
-        self.running.extend(accepted.claimed);
+        self.said(*turn, &id, &id);
+        if let Some(claimed) = accepted.claimed {
+            self.begin_turn(claimed);
+        }
     }
 
     fn arrive_later(&mut self, room: &str, id: &str) {
@@ -197,6 +204,7 @@ impl World {
             assert!(!early, "a turn runs before the time that was named for it");
         }
         assert!(!self.aborted.contains(&turn.claim.turn), "an aborted turn runs");
+        self.heard(&turn);
         self.running.push(turn);
     }
 

@@ -18,7 +18,9 @@ impl World {
             }
         }
         let turns = self.count("SELECT count(*) FROM turn WHERE replay_of IS NULL");
-        let pruned = (self.accepted.len() + self.later.len()) as i64 - turns;
+        let said: BTreeSet<_> = self.accepted.values().collect();
+        let made = said.len() + self.later.len() + self.said.actions as usize;
+        let pruned = made as i64 - turns;
         assert!(pruned >= 0, "a message made two turns");
         assert_eq!(
             self.count("SELECT count(*) FROM turn WHERE state IN (0, 1, 2)"),
