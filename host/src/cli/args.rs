@@ -231,7 +231,7 @@ pub(super) struct ShowArgs {
     /// Its id, as lists show it.
     pub(super) id: String,
     /// Show what was said, too.
-    #[arg(long)]
+    #[arg(long, visible_alias = "text")]
     pub(super) payload: bool,
 }
 

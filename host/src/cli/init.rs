@@ -58,7 +58,9 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, HandlerKind, Lifecycle, Limits};
+    use crate::config::{
+        Config, HandlerCaps, HandlerKind, HostLimits, Lifecycle, Limits, LogPayloads,
+    };
 
     fn parse(text: &str) -> Config {
         Config::parse(text, Path::new("lastword.toml"), Path::new("/x"))
@@ -70,6 +72,9 @@ mod tests {
         let config = parse(CONFIG);
         assert_eq!(config.lifecycle, Lifecycle::default());
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.host_limits, HostLimits::default());
+        assert_eq!(config.handler.caps, HandlerCaps::default());
+        assert_eq!(config.log_payloads, LogPayloads::No);
         let command = vec!["python3".to_owned(), AGENT_FILE.to_owned()];
         assert_eq!(config.handler.kind, HandlerKind::Exec { command });
         assert_eq!(config.channels.len(), 1);
@@ -83,6 +88,9 @@ mod tests {
         let config = parse(&text.join("\n"));
         assert_eq!(config.lifecycle, Lifecycle::default());
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.host_limits, HostLimits::default());
+        assert_eq!(config.handler.caps, HandlerCaps::default());
+        assert_eq!(config.log_payloads, LogPayloads::No);
         assert_eq!(config.handler.concurrency, parse(CONFIG).handler.concurrency);
         assert!(config.public_url.is_some() && config.api_token.is_some());
     }

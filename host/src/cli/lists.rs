@@ -1,11 +1,11 @@
-//! Reading the store: lists of turns and of the outbox, and single rows of both.
+//! Reading the store: lists of turns and of the outbox.
 //!
 //! The store is read directly, whether a host runs or not. Lists are read page by page, so that a
 //! hundred thousand rows take no more memory than a few.
 
 use serde::Serialize;
 
-use super::args::{FilterArgs, ListArgs, ShowArgs};
+use super::args::{FilterArgs, ListArgs};
 use super::output::{Exit, Failure, Form, Output, time};
 use crate::config::{Config, nearest};
 use crate::env::Env;
@@ -14,10 +14,7 @@ use crate::lifecycle::id::{DeliveryId, IdError, TurnId};
 use crate::lifecycle::message::DeliveryKind;
 use crate::lifecycle::turn::TurnState;
 use crate::runtime::store_path;
-use crate::store::{
-    AttemptRow, BulkList, DeliveryDetail, DeliveryRow, ListFilter, Query, ReadOnly, Rows,
-    TurnDetail, TurnRow,
-};
+use crate::store::{BulkList, DeliveryRow, ListFilter, Query, ReadOnly, Rows, TurnRow};
 
 /// Rows that are held at once.
 const PAGE_ROWS: u32 = 500;
@@ -39,7 +36,7 @@ pub(super) fn unexpected() -> Failure {
 }
 
 /// A kind of row that can be listed.
-trait Listed: Serialize + Sized {
+pub(super) trait Listed: Serialize + Sized {
     const HEAD: &'static [&'static str];
     fn query(filter: ListFilter) -> Query;
     fn rows(rows: Rows) -> Option<Vec<Self>>;
@@ -161,38 +158,6 @@ fn list<T: Listed>(
     Ok(())
 }
 
-/// `turns show`.
-pub(super) fn turn(
-    config: &Config,
-    args: &ShowArgs,
-    output: &mut Output<'_>,
-) -> Result<(), Failure> {
-    let id = turn_id(&args.id)?;
-    let query = Query::Turn { id, payload: args.payload };
-    match open(config)?.read(&query)? {
-        Rows::Turn(Some(turn)) => show_turn(&turn, output),
-        Rows::Turn(None) => Err(Failure::new(Exit::Nothing, format!("there is no turn {id}"))),
-        _ => Err(unexpected()),
-    }
-}
-
-/// `outbox show`.
-pub(super) fn delivery(
-    config: &Config,
-    args: &ShowArgs,
-    output: &mut Output<'_>,
-) -> Result<(), Failure> {
-    let id = delivery_id(&args.id)?;
-    let query = Query::Delivery { id, payload: args.payload };
-    match open(config)?.read(&query)? {
-        Rows::Delivery(Some(delivery)) => show_delivery(&delivery, output),
-        Rows::Delivery(None) => {
-            Err(Failure::new(Exit::Nothing, format!("there is no delivery {id}")))
-        }
-        _ => Err(unexpected()),
-    }
-}
-
 /// What is no id names nothing: exit code 3, as for one that is gone.
 pub(super) fn turn_id(text: &str) -> Result<TurnId, Failure> {
     text.parse().map_err(|error: IdError| Failure::new(Exit::Nothing, error.to_string()))
@@ -202,89 +167,11 @@ pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Failure> {
     text.parse().map_err(|error: IdError| Failure::new(Exit::Nothing, error.to_string()))
 }
 
-fn show_turn(turn: &TurnDetail, output: &mut Output<'_>) -> Result<(), Failure> {
-    if output.form == Form::Json {
-        return output.json(turn);
-    }
-    let row = &turn.row;
-    output.facts(&[
-        ("turn", Some(row.id.to_string())),
-        ("channel", Some(row.channel.clone())),
-        ("conversation", Some(row.conversation.clone())),
-        ("external id", row.external_id.clone()),
-        ("state", Some(row.state.clone())),
-        ("attempts", Some(row.attempts.to_string())),
-        ("host losses", Some(turn.host_losses).filter(|count| *count > 0).map(|n| n.to_string())),
-        ("accepted", Some(time(row.accepted_at_ms))),
-        ("due", turn.due_at_ms.map(time)),
-        ("ended", row.ended_at_ms.map(time)),
-        ("ended by", turn.ended_by.clone()),
-        ("code", row.code.clone()),
-        ("reason", row.reason.clone()),
-        ("replay of", turn.replay_of.clone()),
-        ("message", turn.message.as_ref().map(ToString::to_string)),
-    ])?;
-    if turn.deliveries.is_empty() {
-        return Ok(());
-    }
-    output.line("")?;
-    output.table(DeliveryRow::HEAD, turn.deliveries.iter().map(Listed::cells).collect())
-}
-
-fn show_delivery(delivery: &DeliveryDetail, output: &mut Output<'_>) -> Result<(), Failure> {
-    if output.form == Form::Json {
-        return output.json(delivery);
-    }
-    let row = &delivery.row;
-    let doubted = delivery.maybe_sent.then(|| "may have been sent".to_owned());
-    output.facts(&[
-        ("delivery", Some(row.id.to_string())),
-        ("turn", row.turn_id.map(|id| id.to_string())),
-        ("about turn", delivery.about_turn.clone()),
-        ("channel", Some(row.channel.clone())),
-        ("conversation", Some(row.conversation.clone())),
-        ("kind", Some(kind_and_part(row))),
-        ("state", Some(state_word(row))),
-        ("doubt", doubted),
-        ("double", delivery.possible_double.then(|| "possibly shown twice".to_owned())),
-        ("attempts", Some(row.attempts.to_string())),
-        ("asked", Some(delivery.asked).filter(|count| *count > 0).map(|n| n.to_string())),
-        ("next attempt", row.next_attempt_at_ms.map(time)),
-        ("platform id", row.platform_id.clone()),
-        ("code", row.code.clone()),
-        ("reason", row.reason.clone()),
-        ("made", Some(time(delivery.created_at_ms))),
-        ("replay of", delivery.replay_of.clone()),
-        ("resolved by", delivery.resolved_by.clone()),
-        ("body", delivery.body.as_ref().map(ToString::to_string)),
-    ])?;
-    for receipt in &delivery.late_receipts {
-        output.facts(&[("late receipt", Some(receipt.to_string()))])?;
-    }
-    if delivery.history.is_empty() {
-        return Ok(());
-    }
-    output.line("")?;
-    let head = ["call", "started", "ended", "outcome", "code", "reason"];
-    output.table(&head, delivery.history.iter().map(attempt_cells).collect())
-}
-
-fn attempt_cells(attempt: &AttemptRow) -> Vec<String> {
-    vec![
-        attempt.call.to_string(),
-        time(attempt.started_at_ms),
-        attempt.ended_at_ms.map(time).unwrap_or_default(),
-        attempt.outcome.clone().unwrap_or_default(),
-        attempt.code.clone().unwrap_or_default(),
-        attempt.reason.clone().unwrap_or_default(),
-    ]
-}
-
-fn state_word(row: &DeliveryRow) -> String {
+pub(super) fn state_word(row: &DeliveryRow) -> String {
     if row.held { format!("{} (held)", row.state) } else { row.state.clone() }
 }
 
-fn kind_and_part(row: &DeliveryRow) -> String {
+pub(super) fn kind_and_part(row: &DeliveryRow) -> String {
     format!("{} {}/{}", row.kind.word(), row.part, row.parts)
 }
 

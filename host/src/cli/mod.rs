@@ -15,6 +15,7 @@ mod log;
 mod orders;
 mod output;
 mod post;
+mod show;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -78,11 +79,15 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
         Command::Turns(TurnsCommand::List(args)) => {
             lists::turns(&Env::system(), &config()?, &args, output)
         }
-        Command::Turns(TurnsCommand::Show(args)) => lists::turn(&config()?, &args, output),
+        Command::Turns(TurnsCommand::Show(args)) => {
+            show::turn(&Env::system(), &config()?, &args, output)
+        }
         Command::Outbox(OutboxCommand::List(args)) => {
             lists::outbox(&Env::system(), &config()?, &args, output)
         }
-        Command::Outbox(OutboxCommand::Show(args)) => lists::delivery(&config()?, &args, output),
+        Command::Outbox(OutboxCommand::Show(args)) => {
+            show::delivery(&Env::system(), &config()?, &args, output)
+        }
         Command::Outbox(OutboxCommand::Resolve(args)) => match &args.id {
             Some(id) => {
                 orders::no_filter(&args.order)?;

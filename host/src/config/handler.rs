@@ -58,7 +58,42 @@ pub struct HandlerConfig {
     pub kind: HandlerKind,
     /// `concurrency`: turns that are answered at once.
     pub concurrency: u32,
+    /// What one try may say.
+    pub caps: HandlerCaps,
 }
+
+/// Caps on one try's output: over it, the try has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerCaps {
+    /// `line_bytes`: one line, which is held in memory.
+    pub line_bytes: u64,
+    /// `output_bytes`: all output of one try.
+    pub output_bytes: u64,
+    /// `events`: events of one try, signs of life apart: each becomes a row.
+    pub events: u32,
+    /// `linger`: how long the agent may live on after the event that decided its try.
+    pub linger: Duration,
+    /// `stderr_lines`: lines of a command's error output that reach the log; the rest is counted.
+    pub stderr_lines: u32,
+    /// `stderr_line_bytes`: bytes of one such line; the rest of it is cut.
+    pub stderr_line_bytes: u64,
+}
+
+impl Default for HandlerCaps {
+    fn default() -> Self {
+        Self {
+            line_bytes: MIB,
+            output_bytes: 8 * MIB,
+            events: 10_000,
+            linger: Duration::from_secs(5),
+            stderr_lines: 200,
+            stderr_line_bytes: 4 * KIB,
+        }
+    }
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -89,6 +124,7 @@ pub(super) fn read(mut from: Section<'_>, faults: &mut Faults<'_>) -> Option<Han
     let url = read_url(&mut from, faults);
     let concurrency = from.number("concurrency", 1..=CONCURRENCY_MAX, faults);
     let pull = read_pull(&mut from, faults);
+    let caps = read_caps(&mut from, kind, faults);
     // What is set for another kind would not act.
     let (wants_command, wants_url) = match kind {
         None => (true, true),
@@ -119,7 +155,49 @@ pub(super) fn read(mut from: Section<'_>, faults: &mut Faults<'_>) -> Option<Han
         Kind::Pull => HandlerKind::Pull(pull),
     };
     let concurrency = concurrency.map_or(CONCURRENCY_DEFAULT, |found| found.value);
-    Some(HandlerConfig { kind, concurrency })
+    Some(HandlerConfig { kind, concurrency, caps })
+}
+
+fn read_caps(from: &mut Section<'_>, kind: Option<Kind>, faults: &mut Faults<'_>) -> HandlerCaps {
+    let mut caps = HandlerCaps::default();
+    let hour = Duration::from_secs(3_600);
+    for (key, range, field) in [
+        ("line_bytes", KIB..=64 * MIB, &mut caps.line_bytes),
+        ("output_bytes", KIB..=256 * MIB, &mut caps.output_bytes),
+        ("stderr_line_bytes", 64..=MIB, &mut caps.stderr_line_bytes),
+    ] {
+        *field = from.bytes(key, range, faults).map_or(*field, |found| found.value);
+    }
+    for (key, range, field) in [
+        ("events", 1..=1_000_000, &mut caps.events),
+        ("stderr_lines", 0..=100_000, &mut caps.stderr_lines),
+    ] {
+        *field = from.number(key, range, faults).map_or(*field, |found| found.value);
+    }
+    let linger = from.duration("linger", Duration::ZERO..=hour, faults);
+    caps.linger = linger.map_or(caps.linger, |found| found.value);
+    let (says, lives_on, is_process) = match kind {
+        None | Some(Kind::Exec) => (true, true, true),
+        Some(Kind::Echo) => (false, false, false),
+        Some(Kind::Http) => (true, true, false),
+        Some(Kind::Pull) => (true, false, false),
+    };
+    let (all, two) = ("\"exec\", \"http\" or \"pull\"", "\"exec\" or \"http\"");
+    // What is set for another kind would not act.
+    for (key, acts, of) in [
+        ("line_bytes", says, all),
+        ("output_bytes", says, all),
+        ("events", says, all),
+        ("linger", lives_on, two),
+        ("stderr_lines", is_process, "\"exec\""),
+        ("stderr_line_bytes", is_process, "\"exec\""),
+    ] {
+        if let Some(span) = from.key_span(key).filter(|_| !acts) {
+            let sentence = format!("{} acts only with kind = {of}: leave it out", from.name(key));
+            faults.add(&span, sentence);
+        }
+    }
+    caps
 }
 
 fn read_kind(from: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<Kind> {

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::Faults;
+use super::host_limits::HINTS_CHANNEL;
 use super::section::{Hint, Section};
 
 const KIB: u64 = 1024;
@@ -61,6 +62,12 @@ pub struct Limits {
     pub state_keys: u32,
     /// `events_per_call`: events that one webhook or one poll may bring.
     pub events_per_call: u32,
+    /// `calls_at_once`: calls of one channel at once, sends among them; further ones wait.
+    pub calls_at_once: u32,
+    /// `send_requests`: requests on `send` routes in one call. One call is one message, so that an
+    /// adapter which sends a message in a loop is stopped at the second one; a platform that takes
+    /// a message in several requests needs more.
+    pub send_requests: u32,
 }
 
 impl Default for Limits {
@@ -87,6 +94,8 @@ impl Default for Limits {
             state_bytes: MIB,
             state_keys: 1_000,
             events_per_call: 1_000,
+            calls_at_once: 16,
+            send_requests: 1,
         }
     }
 }
@@ -96,12 +105,20 @@ const CALL: RangeInclusive<Duration> = MS..=HOUR;
 /// Body, request and answer: they are held in memory whole.
 const CARRIED_BYTES: RangeInclusive<u64> = 1..=256 * MIB;
 
+/// Each call holds an instance with memory of its own.
+const CALLS_MAX: u32 = 256;
+
 /// Keys that belong beside `[limits]`.
 const HINTS: &[Hint] = &[
     ("claim", "it belongs in [lifecycle]"),
     ("drain", "it belongs in [lifecycle]"),
     ("concurrency", "it belongs in [handler]"),
+    ("line_bytes", "it belongs in [handler]"),
+    ("output_bytes", "it belongs in [handler]"),
     ("blobs", "files are not served by this version"),
+    HINTS_CHANNEL[0],
+    HINTS_CHANNEL[1],
+    HINTS_CHANNEL[2],
 ];
 
 impl Limits {
@@ -178,6 +195,8 @@ impl Limits {
             ("log_lines", 0..=100_000, &mut self.log_lines),
             ("state_keys", 0..=1_000_000, &mut self.state_keys),
             ("events_per_call", 1..=100_000, &mut self.events_per_call),
+            ("calls_at_once", 1..=CALLS_MAX, &mut self.calls_at_once),
+            ("send_requests", 1..=100, &mut self.send_requests),
         ] {
             if let Some(found) = from.number(key, range, faults) {
                 *field = found.value;

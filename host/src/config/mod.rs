@@ -8,6 +8,7 @@
 mod channel;
 mod error;
 mod handler;
+mod host_limits;
 mod lifecycle;
 mod limits;
 mod secret;
@@ -27,7 +28,8 @@ use url::Url;
 pub use channel::{ChannelConfig, Grants, Idempotency, OnUnknown};
 pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigErrors};
-pub use handler::{HandlerConfig, HandlerKind, PullConfig};
+pub use handler::{HandlerCaps, HandlerConfig, HandlerKind, PullConfig};
+pub use host_limits::HostLimits;
 pub use lifecycle::{DeliveryLifecycle, ExpireAction, Lifecycle};
 pub use limits::Limits;
 pub use secret::{Secret, SecretError, SecretRef};
@@ -66,8 +68,22 @@ pub struct Config {
     pub lifecycle: Lifecycle,
     /// The limits of what belongs to no channel, as the API.
     pub limits: Limits,
+    /// The limits of the whole host.
+    pub host_limits: HostLimits,
+    /// `log_payloads`: whether the log may say what messages say.
+    pub log_payloads: LogPayloads,
     /// By name, each with the global limits and lifecycle under its own.
     pub channels: BTreeMap<ChannelName, ChannelConfig>,
+}
+
+/// Whether the text of messages may stand in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogPayloads {
+    /// Ids only.
+    #[default]
+    No,
+    /// For tracking something down: the log is then as private as the messages.
+    Yes,
 }
 
 /// Keys of other places that are looked for at the top of the file.
@@ -81,6 +97,7 @@ const HINTS: &[Hint] = &[
     ("kind", "it belongs in [handler]"),
     ("concurrency", "it belongs in [handler]"),
     ("body", "it belongs in [limits]"),
+    ("pending_turns", "it belongs in [limits]"),
     ("schedules", "schedules are not served by this version"),
     ("trust", "publishers' keys are not served by this version"),
 ];
@@ -172,8 +189,13 @@ fn read(
     let lifecycle = top.section("lifecycle", faults);
     refuse_heartbeat_of_pull(handler.as_ref(), &lifecycle, faults);
     let lifecycle = Lifecycle::default().read(lifecycle, faults);
-    let limits = top.section("limits", faults);
+    let mut limits = top.section("limits", faults);
+    let host_limits = HostLimits::default().read(&mut limits, faults);
     let limits = Limits::default().read(limits, lifecycle.call_most(), faults);
+    let log_payloads = match top.truth("log_payloads", faults).map(|found| found.value) {
+        Some(true) => LogPayloads::Yes,
+        Some(false) | None => LogPayloads::No,
+    };
     let channels = read_channels(&mut top, folder, &lifecycle, &limits, faults);
     top.finish(HINTS, faults);
     Some(Config {
@@ -186,6 +208,8 @@ fn read(
         api_token,
         lifecycle,
         limits,
+        host_limits,
+        log_payloads,
         channels,
     })
 }

@@ -255,6 +255,65 @@ fn a_call_may_last_half_of_the_claim_and_no_longer() {
 }
 
 #[test]
+fn what_was_a_constant_is_a_setting_that_reaches_the_config() {
+    let text = "\
+log_payloads = true
+[handler]
+kind = \"exec\"
+command = [\"a\"]
+line_bytes = \"2KiB\"
+output_bytes = \"3KiB\"
+events = 7
+linger = \"1s\"
+stderr_lines = 8
+stderr_line_bytes = \"100B\"
+[limits]
+pending_turns = 5
+context_messages = 0
+component_bytes = \"4MiB\"
+calls_at_once = 3
+[channels.x]
+adapter = \"a\"
+[channels.x.limits]
+send_requests = 2
+";
+    let config = config(text);
+    let caps = HandlerCaps {
+        line_bytes: 2048,
+        output_bytes: 3072,
+        events: 7,
+        linger: std::time::Duration::from_secs(1),
+        stderr_lines: 8,
+        stderr_line_bytes: 100,
+    };
+    assert_eq!((config.handler.caps, config.log_payloads), (caps, LogPayloads::Yes));
+    let limits =
+        HostLimits { pending_turns: 5, context_messages: 0, component_bytes: 4 * 1024 * 1024 };
+    assert_eq!(config.host_limits, limits);
+    let channel = &config.channels[&ChannelName::from("x")].limits;
+    assert_eq!((channel.calls_at_once, channel.send_requests), (3, 2));
+    assert_eq!(config.limits.send_requests, 1);
+}
+
+#[test]
+fn a_setting_that_would_not_act_where_it_stands_is_refused_there() {
+    check_errors(
+        "[handler]\nkind = \"echo\"\nlinger = \"1s\"\n",
+        "lastword.toml:3:1: [handler] linger acts only with kind = \"exec\" or \"http\": leave it \
+         out",
+    );
+    check_errors(
+        "[handler]\nkind = \"http\"\nurl = \"http://127.0.0.1/\"\nstderr_lines = 3\n",
+        "lastword.toml:4:1: [handler] stderr_lines acts only with kind = \"exec\": leave it out",
+    );
+    check_rest(
+        "[channels.x]\nadapter = \"a\"\n[channels.x.limits]\npending_turns = 1\n",
+        "lastword.toml:6:1: unknown key \"pending_turns\" in [channels.x.limits]: it is not per \
+         channel: it belongs in [limits]",
+    );
+}
+
+#[test]
 fn what_comes_with_a_later_version_is_unknown_and_says_so() {
     check_rest(
         "[channels.x]\nadapter = \"a\"\nsha256 = \"00\"\n",

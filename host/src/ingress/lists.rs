@@ -48,7 +48,11 @@ pub(super) async fn turn(
 ) -> Answer {
     let (id, payload) = (turn_id(&id)?, shown(asked)?);
     match ingress.desk()?.read(Query::Turn { id, payload }).await? {
-        Rows::Turn(Some(turn)) => document(&turn),
+        Rows::Turn(Some(mut turn)) => {
+            let now_ms = ingress.0.env.now().wall_ms;
+            turn.waits.retain(|wait| wait.holds_at(now_ms));
+            document(&turn)
+        }
         Rows::Turn(None) => Err(Refused::nothing(format!("there is no turn {id}"))),
         _ => Err(unexpected()),
     }
@@ -61,7 +65,11 @@ pub(super) async fn delivery(
 ) -> Answer {
     let (id, payload) = (delivery_id(&id)?, shown(asked)?);
     match ingress.desk()?.read(Query::Delivery { id, payload }).await? {
-        Rows::Delivery(Some(delivery)) => document(&delivery),
+        Rows::Delivery(Some(mut delivery)) => {
+            let now_ms = ingress.0.env.now().wall_ms;
+            delivery.waits.retain(|wait| wait.holds_at(now_ms));
+            document(&delivery)
+        }
         Rows::Delivery(None) => Err(Refused::nothing(format!("there is no delivery {id}"))),
         _ => Err(unexpected()),
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::RunError;
-use super::rules::pull_rules;
+use super::rules::{self, pull_rules};
 use crate::config::{Config, HandlerKind, SecretRef};
 use crate::env::Env;
-use crate::handler::{Echo, Exec, ExecSettings, Handler, HandlerLimits, Http, HttpSettings};
+use crate::handler::{Echo, Exec, ExecSettings, Handler, Http, HttpSettings};
 use crate::workers::Answering;
 
 /// Nothing is started or connected yet.
@@ -20,12 +20,14 @@ pub(super) fn answering(env: &Env, config: &Config) -> Result<Answering, RunErro
         HandlerKind::Exec { command } => {
             let settings = ExecSettings {
                 withheld: secret_variables(config),
+                limits: rules::handler_limits(config),
+                log_payloads: rules::log_payloads(config),
                 ..ExecSettings::new(command.clone(), config.folder.clone())
             };
             Arc::new(Exec::new(env.clone(), settings).map_err(RunError::Config)?)
         }
         HandlerKind::Http { url } => {
-            let settings = HttpSettings { url: url.clone(), limits: HandlerLimits::default() };
+            let settings = HttpSettings { url: url.clone(), limits: rules::handler_limits(config) };
             Arc::new(Http::new(env.clone(), settings).map_err(RunError::Config)?)
         }
     };

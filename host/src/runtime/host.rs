@@ -20,8 +20,9 @@ use crate::gate::Gate;
 use crate::handler::Handler;
 use crate::ingress::{self, ApiToken, Door, Ingress, IngressMetrics, RefusedChannel, Server};
 use crate::lifecycle::id::{BootId, ChannelName};
+use crate::lifecycle::outcome::Fault;
 use crate::sandbox::Engine;
-use crate::store::{Command, Store, Watch};
+use crate::store::{Command, HoldBy, Store, Watch};
 use crate::workers::ports::Adapter as _;
 use crate::workers::{Answering, Parts, Stopped, Workers};
 
@@ -206,6 +207,11 @@ async fn tell_store(
     store.run(Command::Rules(rules::host_rules(config, boot))).await?;
     let present = config.channels.keys().cloned().collect();
     store.run(Command::ChannelsPresent(present)).await?;
+    store.run(Command::ClearHolds).await?;
+    for (name, why) in refused_of(started) {
+        let fault = Some(Fault::new(why.code, why.reason));
+        store.run(Command::HoldChannel { channel: name, by: HoldBy::Refused, fault }).await?;
+    }
     for serving in serving(started) {
         let (manifest, digest) = (serving.adapter.manifest(), serving.adapter.digest());
         let rules = rules::channel_rules(&serving.config, manifest, digest);

@@ -6,9 +6,10 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::config::{
-    ChannelConfig, Config, DeliveryLifecycle, ExpireAction, Idempotency, Limits, OnUnknown,
-    PullConfig, SecretError,
+    ChannelConfig, Config, DeliveryLifecycle, ExpireAction, Idempotency, Limits, LogPayloads,
+    OnUnknown, PullConfig, SecretError,
 };
+use crate::handler::{self, HandlerLimits};
 use crate::ingress::IngressLimits;
 use crate::lifecycle::delivery::{self, DeliveryLimits};
 use crate::lifecycle::id::BootId;
@@ -19,12 +20,6 @@ use crate::sandbox::{
 };
 use crate::store::{ChannelRules, HostRules};
 use crate::workers::rules::{PullRules, WorkerRules};
-
-/// Unfinished turns in the whole store. Each is a few kilobytes on disk; a backlog of this size is
-/// hours of work for any agent, and beyond it platforms are told to wait.
-const PENDING_TURNS_MAX: u64 = 1_000_000;
-/// Context-only messages kept for a conversation's next turn: a busy room between two calls.
-const CONTEXT_MESSAGES_MAX: u32 = 100;
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -55,8 +50,8 @@ pub(super) fn host_rules(config: &Config, boot: BootId) -> HostRules {
         },
         dedup_window_ms: ms(lifecycle.dedup_window),
         retention_ms: ms(lifecycle.retention),
-        pending_turns_max: PENDING_TURNS_MAX,
-        context_messages_max: CONTEXT_MESSAGES_MAX,
+        pending_turns_max: u64::from(config.host_limits.pending_turns),
+        context_messages_max: config.host_limits.context_messages,
         state_keys_max: keys,
         state_bytes_max: bytes,
     }
@@ -110,6 +105,27 @@ fn delivery_limits(config: &DeliveryLifecycle) -> DeliveryLimits {
     }
 }
 
+/// For the handlers, and for whoever reads what they say.
+pub(super) fn handler_limits(config: &Config) -> HandlerLimits {
+    let caps = &config.handler.caps;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    HandlerLimits {
+        line_bytes_max: size(caps.line_bytes),
+        output_bytes_max: size(caps.output_bytes),
+        events_max: caps.events,
+        linger_ms: ms(caps.linger),
+        stderr_lines_max: caps.stderr_lines,
+        stderr_line_bytes_max: size(caps.stderr_line_bytes),
+    }
+}
+
+pub(super) fn log_payloads(config: &Config) -> handler::LogPayloads {
+    match config.log_payloads {
+        LogPayloads::No => handler::LogPayloads::No,
+        LogPayloads::Yes => handler::LogPayloads::Yes,
+    }
+}
+
 /// For the workers.
 pub(super) fn worker_rules(config: &Config) -> WorkerRules {
     let lifecycle = &config.lifecycle;
@@ -119,6 +135,8 @@ pub(super) fn worker_rules(config: &Config) -> WorkerRules {
         handler_deadline_ms: ms(lifecycle.handler_deadline),
         heartbeat_timeout_ms: lifecycle.heartbeat_timeout.map(ms),
         handlers: config.handler.concurrency,
+        handler: handler_limits(config),
+        log_payloads: log_payloads(config),
         sweep_ms: ms(lifecycle.sweep),
         grace_ms: ms(lifecycle.grace),
         drain_ms: ms(lifecycle.drain),
@@ -158,6 +176,8 @@ pub(super) fn call_limits(limits: &Limits) -> CallLimits {
         state_bytes: limits.state_bytes,
         state_keys: u64::from(limits.state_keys),
         events_per_call: limits.events_per_call,
+        calls_at_once: limits.calls_at_once,
+        send_requests: limits.send_requests,
         // All requests of a call together: what one may carry, at least.
         bytes_out: default.bytes_out.max(limits.request_bytes),
         bytes_in: default.bytes_in.max(limits.answer_bytes),
@@ -171,7 +191,13 @@ pub(super) fn engine_config(config: &Config, cache: Option<CachePlace>) -> Engin
     let limits = || config.channels.values().map(|channel| &channel.limits).chain([&config.limits]);
     let memory = limits().map(|limits| limits.memory_bytes).max().unwrap_or_default();
     let describe = limits().map(|limits| ms(limits.describe)).max().unwrap_or_default();
-    EngineConfig { cache, memory_bytes_max: memory, describe_ms: describe, ..Default::default() }
+    EngineConfig {
+        cache,
+        memory_bytes_max: memory,
+        describe_ms: describe,
+        component_bytes_max: config.host_limits.component_bytes,
+        ..Default::default()
+    }
 }
 
 /// For the sandbox: one channel with its secrets.

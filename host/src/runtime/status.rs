@@ -130,6 +130,11 @@ mod tests {
             deliveries_unfinished: 0,
             held: 0,
             oldest_unfinished_at_ms: None,
+            turns_dead: 0,
+            turns_quarantined: 0,
+            deliveries_dead: 0,
+            paused_at_ms: None,
+            removed_at_ms: None,
         }
     }
 

@@ -242,7 +242,7 @@ impl Step<'_> {
         ended: &mut Vec<TurnId>,
     ) -> Result<Operated> {
         match (bulk.act, row) {
-            (BulkAct::Replay { force }, of) => self.replay(of, force),
+            (BulkAct::Replay { force }, of) => self.replay(of, force, &bulk.by),
             (BulkAct::Resolve(how), ReplayOf::Delivery(id)) => self.resolve(*id, how, &bulk.by),
             (BulkAct::Resolve(_), ReplayOf::Turn(_)) => {
                 Err(StoreError::Invalid("deliveries are resolved, not turns".to_owned()))

@@ -1,8 +1,29 @@
-//! The channels' rows: which the config names, and what serves each.
+//! What the host tells of its channels: the rules of each, which ones the config names, and what
+//! keeps one from sending besides a pause. The last decides nothing: it is there so that whoever is
+//! shown a row that waits is told why and since when.
 
 use super::face::{Answer, ChannelRules};
 use super::step::{Result, Step};
 use crate::lifecycle::id::ChannelName;
+use crate::lifecycle::outcome::Fault;
+
+/// What holds a channel back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldBy {
+    /// It cannot be served: its component, settings, secrets or grants.
+    Refused,
+    /// Its calls keep breaking.
+    Breaker,
+}
+
+impl HoldBy {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Breaker => "breaker",
+        }
+    }
+}
 
 impl Step<'_> {
     pub(super) fn set_channel(&mut self, rules: ChannelRules) -> Result<Answer> {
@@ -24,7 +45,8 @@ impl Step<'_> {
     fn write_channel(&mut self, rules: &ChannelRules) -> Result<i64> {
         let ChannelRules { channel, adapter, version, digest, .. } = rules;
         let known = self.one(
-            "UPDATE channel SET present = 1, adapter = ?2, version = ?3, digest = ?4
+            "UPDATE channel SET present = 1, removed_at_ms = NULL, adapter = ?2, version = ?3,
+               digest = ?4
              WHERE name = ?1 RETURNING id",
             (&channel.0, adapter, version, digest),
             |r| r.get(0),
@@ -48,8 +70,9 @@ impl Step<'_> {
         for (id, name, present) in &all {
             let named = names.contains(name);
             if named != *present {
-                let sql = "UPDATE channel SET present = ?2 WHERE id = ?1";
-                changed += self.execute(sql, (id, named))? as u64;
+                let gone_ms = Some(self.now.wall_ms).filter(|_| !named);
+                let sql = "UPDATE channel SET present = ?2, removed_at_ms = ?3 WHERE id = ?1";
+                changed += self.execute(sql, (id, named, gone_ms))? as u64;
             }
             if !named {
                 self.channels.by_id.remove(id);
@@ -61,5 +84,34 @@ impl Step<'_> {
             changed += self.execute(sql, [&name.0])? as u64;
         }
         Ok(Answer::Changed(changed))
+    }
+
+    /// Notes a hold, since when it first held; or that it is over.
+    pub(super) fn hold_channel(
+        &mut self,
+        channel: &ChannelName,
+        by: HoldBy,
+        fault: Option<&Fault>,
+    ) -> Result<Answer> {
+        let id = self.channel_id(channel)?;
+        let changed = match fault {
+            Some(fault) => self.execute(
+                "INSERT INTO channel_hold (channel_id, by_what, code, reason, since_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET code = excluded.code, reason = excluded.reason",
+                (id, by.word(), &fault.code, &fault.sentence, self.now.wall_ms),
+            )?,
+            None => self.execute(
+                "DELETE FROM channel_hold WHERE channel_id = ?1 AND by_what = ?2",
+                (id, by.word()),
+            )?,
+        };
+        Ok(Answer::Changed(changed as u64))
+    }
+
+    /// A host begins: it will tell anew what holds.
+    pub(super) fn clear_holds(&mut self) -> Result<Answer> {
+        let changed = self.execute("DELETE FROM channel_hold", [])?;
+        Ok(Answer::Changed(changed as u64))
     }
 }

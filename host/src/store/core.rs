@@ -418,13 +418,17 @@ impl Core {
             Command::Resolve { delivery, how, by } => step
                 .resolve(delivery, how, &by)
                 .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
-            Command::Replay { of, force, by: _ } => step
-                .replay(&of, force)
+            Command::Replay { of, force, by } => step
+                .replay(&of, force, &by)
                 .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
             Command::SwitchChannel { channel, switch } => step
                 .switch_channel(&channel, &switch)
                 .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
             Command::Import(import) => step.import(*import).map(Answer::Imported),
+            Command::HoldChannel { channel, by, fault } => {
+                step.hold_channel(&channel, by, fault.as_ref())
+            }
+            Command::ClearHolds => step.clear_holds(),
             Command::Bulk(bulk) => step.bulk(&bulk),
             Command::Sweep(sweep) => step.sweep(sweep),
             Command::Probe(probe) => step.probe(probe),

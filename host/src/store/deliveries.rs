@@ -244,16 +244,33 @@ impl Step<'_> {
     /// How an open unknown is decided now.
     pub(super) fn settle_by(&self, row: &RowFacts) -> Option<(Settle, OpenRow)> {
         let rules = self.channels.by_id.get(&row.channel)?;
-        let since = row.first_attempt_at_ms.map_or(0, |at| self.now.wall_ms.saturating_sub(at));
+        let since_first_attempt_ms = self.since_first_attempt_ms(row);
         let open = OpenRow {
             kind: row.kind,
             attempts: row.attempts,
             asked: row.asked,
             asking_over: row.asking_over,
-            since_first_attempt_ms: since.max(0).unsigned_abs(),
+            since_first_attempt_ms,
             unwanted: row.unwanted,
         };
         Some((settle::decide(&open, &rules.means, &rules.delivery), open))
+    }
+
+    /// How long ago the first attempt began, and never less than that: a wall clock that was set
+    /// back must not keep a window open that is closed at the platform.
+    fn since_first_attempt_ms(&self, row: &RowFacts) -> u64 {
+        let Some(began_ms) = row.first_attempt_at_ms else { return 0 };
+        let by_wall_ms = self.now.wall_ms.saturating_sub(began_ms);
+        let by_boot_ms = row
+            .first_attempt_mono
+            .filter(|(boot, _)| *boot == self.rules.boot.0)
+            .map(|(_, mono_ms)| self.now.mono_ms.saturating_sub(mono_ms).max(0));
+        match by_boot_ms {
+            Some(by_boot_ms) => by_wall_ms.max(by_boot_ms).unsigned_abs(),
+            // Of another boot, and in the future: nobody can say how long ago it was.
+            None if by_wall_ms < 0 => u64::MAX,
+            None => by_wall_ms.unsigned_abs(),
+        }
     }
 
     fn look_at_unknown(&mut self, row: &RowFacts, lease: Lease) -> Result<Option<ClaimedDelivery>> {
@@ -288,9 +305,21 @@ impl Step<'_> {
         self.execute(
             "UPDATE delivery SET state = 1, call = ?2, attempts = attempts + 1,
                waits_for_channel = 0, claim_boot = ?3, claim_token = ?4, claim_expires = ?5,
+               first_attempt_boot =
+                 CASE WHEN first_attempt_at_ms IS NULL THEN ?3 ELSE first_attempt_boot END,
+               first_attempt_mono_ms =
+                 CASE WHEN first_attempt_at_ms IS NULL THEN ?7 ELSE first_attempt_mono_ms END,
                first_attempt_at_ms = coalesce(first_attempt_at_ms, ?6)
              WHERE id = ?1",
-            (row.id.number, call, self.rules.boot.0, token.0, expires, now_ms),
+            rusqlite::params![
+                row.id.number,
+                call,
+                self.rules.boot.0,
+                token.0,
+                expires,
+                now_ms,
+                self.now.mono_ms
+            ],
         )?;
         self.row_moved(row, state, call, None)?;
         let digest = self.channels.by_id.get(&row.channel).map(|rules| rules.digest.clone());

@@ -364,6 +364,14 @@ pub enum Command {
     },
     /// Entries of another program's queue, each once.
     Import(Box<super::import::Import>),
+    /// What keeps a channel from sending, for whoever is shown what waits; or that it is over.
+    HoldChannel {
+        channel: ChannelName,
+        by: super::channels::HoldBy,
+        fault: Option<Fault>,
+    },
+    /// A host begins: what the last one told of channels is forgotten.
+    ClearHolds,
     /// One act on many rows, each looked at again.
     Bulk(Box<super::bulk::Bulk>),
     Sweep(SweepStep),

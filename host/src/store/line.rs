@@ -36,6 +36,8 @@ pub(super) struct RowFacts {
     pub(super) asking_over: bool,
     pub(super) created_at_ms: i64,
     pub(super) first_attempt_at_ms: Option<i64>,
+    /// The boot and its monotonic clock at that time.
+    pub(super) first_attempt_mono: Option<(i64, i64)>,
     pub(super) claim_token: Option<i64>,
 }
 
@@ -43,13 +45,14 @@ const ROW: &str = "SELECT d.id, d.nonce, d.channel_id, d.conversation_id, d.turn
     d.kind, d.reply, d.part, d.state, d.maybe_sent,
     d.turn_id IS NOT NULL AND (t.state NOT IN (1, 2) OR t.try != d.turn_try),
     d.call, d.attempts, d.free_returns, d.moves, d.asked, d.asking_over, d.created_at_ms,
-    d.first_attempt_at_ms, d.claim_token
+    d.first_attempt_at_ms, d.claim_token, d.first_attempt_boot, d.first_attempt_mono_ms
   FROM delivery d LEFT JOIN turn t ON t.id = d.turn_id WHERE d.id = ?1";
 
 impl Step<'_> {
     pub(super) fn row(&self, number: i64) -> Result<Option<RowFacts>> {
         let found = self.one(ROW, [number], |r| {
             let turn: (Option<i64>, Option<i64>) = (r.get(4)?, r.get(5)?);
+            let first: (Option<i64>, Option<i64>) = (r.get(21)?, r.get(22)?);
             let facts = RowFacts {
                 id: delivery_id(r.get(0)?, r.get(1)?),
                 channel: r.get(2)?,
@@ -69,6 +72,7 @@ impl Step<'_> {
                 asking_over: r.get(17)?,
                 created_at_ms: r.get(18)?,
                 first_attempt_at_ms: r.get(19)?,
+                first_attempt_mono: first.0.zip(first.1),
                 claim_token: r.get(20)?,
             };
             Ok((facts, r.get::<_, i64>(6)?, r.get::<_, i64>(9)?))

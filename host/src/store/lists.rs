@@ -86,18 +86,19 @@ impl Reader<'_> {
         let row = finish_turn(row)?;
         let more = self.one(
             "SELECT t.try, t.host_losses, t.due_ms, t.ended_by, t.replay_of, o.nonce, t.payload,
-               t.origin, t.hops
+               t.origin, t.hops, t.made_by
              FROM turn t LEFT JOIN turn o ON o.id = t.replay_of WHERE t.id = ?1",
             [id.number],
             |r| {
                 let counters: (u32, u32, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
                 let replay: (Option<i64>, Option<i64>) = (r.get(4)?, r.get(5)?);
                 let origin: (i64, u32) = (r.get(7)?, r.get(8)?);
+                let by: (Option<String>, Option<String>) = (r.get(3)?, r.get(9)?);
                 let text: String = r.get(6)?;
-                Ok((counters, r.get::<_, Option<String>>(3)?, replay, (text, origin)))
+                Ok((counters, by, replay, (text, origin)))
             },
         )?;
-        let Some(((try_number, host_losses, due_ms), ended_by, replay, (text, from))) = more else {
+        let Some(((try_number, host_losses, due_ms), by, replay, (text, from))) = more else {
             return Ok(None);
         };
         let sql = format!("{DELIVERY} WHERE d.turn_id = ?1 OR d.about_turn = ?1 ORDER BY d.id");
@@ -111,8 +112,16 @@ impl Reader<'_> {
             due_at_ms: Some(due_ms).filter(|_| waits),
             origin: super::step::origin(from.0)?.word().to_owned(),
             hops: from.1,
-            ended_by,
+            ended_by: by.0,
             replay_of: replay.0.zip(replay.1).map(|(n, nonce)| turn_id(n, nonce).to_string()),
+            made_by: by.1,
+            replays: self.replays(
+                "SELECT id, nonce FROM turn WHERE replay_of = ?1",
+                id.number,
+                't',
+            )?,
+            waits: self.turn_waits(id.number)?,
+            lost_tries: self.lost_tries(id.number)?,
             deliveries: deliveries?,
             message: if payload { Some(from_json(&text)?) } else { None },
         }))
@@ -149,7 +158,7 @@ impl Reader<'_> {
         let row = finish_delivery(row)?;
         let detail = self.one(
             "SELECT d.created_at_ms, d.maybe_sent, d.possible_double, d.asked, d.about_turn, t.nonce,
-               d.replay_of, o.nonce, d.resolved_by, d.payload
+               d.replay_of, o.nonce, d.resolved_by, d.payload, d.rested_at_ms, d.made_by
              FROM delivery d LEFT JOIN turn t ON t.id = d.about_turn
                LEFT JOIN delivery o ON o.id = d.replay_of
              WHERE d.id = ?1",
@@ -167,6 +176,10 @@ impl Reader<'_> {
                     about_turn: about.0.zip(about.1).map(|(n, k)| turn_id(n, k).to_string()),
                     replay_of: replay.0.zip(replay.1).map(|(n, k)| delivery_id(n, k).to_string()),
                     resolved_by: r.get(8)?,
+                    rested_at_ms: r.get(10)?,
+                    made_by: r.get(11)?,
+                    replays: Vec::new(),
+                    waits: Vec::new(),
                     history: Vec::new(),
                     late_receipts: Vec::new(),
                     body: None,
@@ -176,6 +189,9 @@ impl Reader<'_> {
         )?;
         let Some((mut detail, text)) = detail else { return Ok(None) };
         detail.history = self.attempts(id.number)?;
+        detail.waits = self.delivery_waits(id.number)?;
+        let sql = "SELECT id, nonce FROM delivery WHERE replay_of = ?1";
+        detail.replays = self.replays(sql, id.number, 'd')?;
         let sql = "SELECT payload FROM receipt WHERE delivery_id = ?1 ORDER BY at_ms";
         let receipts: Vec<String> = self.all(sql, [id.number], |r| r.get(0))?;
         let receipts: Result<Vec<serde_json::Value>> =

@@ -13,7 +13,7 @@ pub mod request;
 
 mod accept;
 mod attempts;
-mod channels;
+pub mod channels;
 mod core;
 mod deliveries;
 mod depth;
@@ -40,12 +40,14 @@ mod schema;
 mod step;
 mod sweep;
 mod turns;
+mod waits;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use bulk::*;
+pub use channels::HoldBy;
 pub use core::{Core, CoreStats};
 pub use depth::{Depths, LIVE};
 pub use face::*;

@@ -126,7 +126,7 @@ impl Step<'_> {
                     return Ok(refused(words));
                 }
                 self.execute(sql, (row.id.number, by))?;
-                let made = self.again(&row)?;
+                let made = self.again(&row, by)?;
                 let (word, words) = (Some(row_code::RESENT), Some("sent anew as another row"));
                 self.rest_row(&row, DeliveryEvent::ResolvedCancelled, word, words)?;
                 ids = made.iter().map(ToString::to_string).collect();
@@ -141,7 +141,7 @@ impl Step<'_> {
     }
 
     /// A row and the parts cancelled for it, as free rows at the end of the line.
-    fn again(&mut self, row: &RowFacts) -> Result<Vec<DeliveryId>> {
+    fn again(&mut self, row: &RowFacts, by: &str) -> Result<Vec<DeliveryId>> {
         let rows = self.all(
             "SELECT part, parts, payload FROM delivery
              WHERE id BETWEEN ?1 AND ?1 + (SELECT parts FROM delivery WHERE id = ?1)
@@ -169,17 +169,22 @@ impl Step<'_> {
             reply_to: reply_to.as_deref(),
         };
         let origin = RowOrigin { turn: None, about_turn, replay_of: Some(row.id.number) };
-        self.insert_reply(&body, &origin, &new)
+        let made = self.insert_reply(&body, &origin, &new)?;
+        for id in &made {
+            let sql = "UPDATE delivery SET made_by = ?2 WHERE id = ?1";
+            self.execute(sql, (id.number, by))?;
+        }
+        Ok(made)
     }
 
-    pub(super) fn replay(&mut self, of: &ReplayOf, force: bool) -> Result<Operated> {
+    pub(super) fn replay(&mut self, of: &ReplayOf, force: bool, by: &str) -> Result<Operated> {
         match of {
-            ReplayOf::Delivery(delivery) => self.replay_delivery(*delivery, force),
-            ReplayOf::Turn(turn) => self.replay_turn(*turn, force),
+            ReplayOf::Delivery(delivery) => self.replay_delivery(*delivery, force, by),
+            ReplayOf::Turn(turn) => self.replay_turn(*turn, force, by),
         }
     }
 
-    fn replay_delivery(&mut self, delivery: DeliveryId, force: bool) -> Result<Operated> {
+    fn replay_delivery(&mut self, delivery: DeliveryId, force: bool, by: &str) -> Result<Operated> {
         let Some(row) = self.row_by_id(delivery)? else {
             return Ok(nothing(format!("there is no delivery {delivery}")));
         };
@@ -212,11 +217,11 @@ impl Step<'_> {
                 "delivery {delivery} was replayed before; --force repeats"
             )));
         }
-        let ids = self.again(&row)?.iter().map(ToString::to_string).collect();
+        let ids = self.again(&row, by)?.iter().map(ToString::to_string).collect();
         Ok(Operated::Done { ids })
     }
 
-    fn replay_turn(&mut self, turn: TurnId, force: bool) -> Result<Operated> {
+    fn replay_turn(&mut self, turn: TurnId, force: bool, by: &str) -> Result<Operated> {
         let Some(facts) = self.turn_facts(turn)? else {
             return Ok(nothing(format!("there is no turn {turn}")));
         };
@@ -248,6 +253,8 @@ impl Step<'_> {
         let message = super::accept::read_message(&payload, &name)?;
         let (made, _) =
             self.insert_turn(channel, facts.conversation, &message, None, Some(turn.number))?;
+        let sql = "UPDATE turn SET made_by = ?2 WHERE id = ?1";
+        self.execute(sql, (made.number, by))?;
         Ok(Operated::Done { ids: vec![made.to_string()] })
     }
 
@@ -261,7 +268,8 @@ impl Step<'_> {
             ChannelSwitch::Pause(fault) => self.pause_channel(id, fault)?,
             ChannelSwitch::Resume => {
                 let changed = self.execute(
-                    "UPDATE channel SET pause_code = NULL, pause_reason = NULL, not_before_ms = 0
+                    "UPDATE channel SET pause_code = NULL, pause_reason = NULL, paused_at_ms = NULL,
+                       not_before_ms = 0
                      WHERE id = ?1 AND pause_code IS NOT NULL",
                     [id],
                 )?;

@@ -64,6 +64,27 @@ pub struct DeliveryRow {
     pub reason: Option<String>,
 }
 
+/// Why a row that is not at rest does not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// Short, no spaces.
+    pub code: String,
+    pub reason: String,
+    pub since_ms: Option<i64>,
+    /// None where no time ends it.
+    pub until_ms: Option<i64>,
+}
+
+/// A try of a turn that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostTry {
+    /// The try's serial number.
+    pub number: u32,
+    pub at_ms: i64,
+    pub code: String,
+    pub reason: String,
+}
+
 /// One attempt of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRow {
@@ -92,6 +113,12 @@ pub struct TurnDetail {
     pub hops: u32,
     pub ended_by: Option<String>,
     pub replay_of: Option<String>,
+    /// Who ordered it, where somebody did.
+    pub made_by: Option<String>,
+    /// The turns that replay it.
+    pub replays: Vec<String>,
+    pub waits: Vec<Wait>,
+    pub lost_tries: Vec<LostTry>,
     pub deliveries: Vec<DeliveryRow>,
     /// The message, only where payloads were asked for.
     pub message: Option<serde_json::Value>,
@@ -109,6 +136,12 @@ pub struct DeliveryDetail {
     pub about_turn: Option<String>,
     pub replay_of: Option<String>,
     pub resolved_by: Option<String>,
+    pub rested_at_ms: Option<i64>,
+    /// Who ordered it, where somebody did.
+    pub made_by: Option<String>,
+    /// The rows that repeat it.
+    pub replays: Vec<String>,
+    pub waits: Vec<Wait>,
     pub history: Vec<AttemptRow>,
     /// What the platform said later.
     pub late_receipts: Vec<serde_json::Value>,
@@ -133,6 +166,13 @@ pub struct ChannelRow {
     pub deliveries_unfinished: u64,
     pub held: u64,
     pub oldest_unfinished_at_ms: Option<i64>,
+    /// Failed and expired turns, of which so many were set aside for killing the host.
+    pub turns_dead: u64,
+    pub turns_quarantined: u64,
+    /// Dead and expired deliveries.
+    pub deliveries_dead: u64,
+    pub paused_at_ms: Option<i64>,
+    pub removed_at_ms: Option<i64>,
 }
 
 /// What a claim sweep finds. Claims of other boots are over at once; those of this boot by expiry.

@@ -231,7 +231,7 @@ impl Reader<'_> {
     fn channels(&self) -> Result<Vec<ChannelRow>> {
         let rows = self.all(
             "SELECT id, name, present, pause_code, pause_reason, not_before_ms, adapter, version,
-               digest FROM channel ORDER BY name",
+               digest, paused_at_ms, removed_at_ms FROM channel ORDER BY name",
             [],
             |r| {
                 let code: Option<String> = r.get(3)?;
@@ -250,6 +250,11 @@ impl Reader<'_> {
                     deliveries_unfinished: 0,
                     held: 0,
                     oldest_unfinished_at_ms: None,
+                    turns_dead: 0,
+                    turns_quarantined: 0,
+                    deliveries_dead: 0,
+                    paused_at_ms: r.get(9)?,
+                    removed_at_ms: r.get(10)?,
                 };
                 Ok((r.get::<_, i64>(0)?, row))
             },
@@ -266,6 +271,14 @@ impl Reader<'_> {
             "SELECT channel_id, count(*), min(created_at_ms) FROM delivery
              WHERE state = 3 GROUP BY channel_id",
         )?;
+        let dead_turns = self.counts(
+            "SELECT channel_id, count(*), sum(code IS 'quarantined') FROM turn
+             WHERE state = 5 OR state = 7 GROUP BY channel_id",
+        )?;
+        let dead_deliveries = self.counts(
+            "SELECT channel_id, count(*), 0 FROM delivery
+             WHERE state = 5 OR state = 7 GROUP BY channel_id",
+        )?;
         let of = |counts: &[(i64, u64, i64)], id: i64| {
             counts.iter().find(|(channel, _, _)| *channel == id).map(|(_, n, at)| (*n, *at))
         };
@@ -275,6 +288,10 @@ impl Reader<'_> {
             row.turns_unfinished = turn.map_or(0, |(n, _)| n);
             row.deliveries_unfinished = delivery.map_or(0, |(n, _)| n);
             row.held = of(&held, id).map_or(0, |(n, _)| n);
+            let dead = of(&dead_turns, id);
+            row.turns_dead = dead.map_or(0, |(n, _)| n);
+            row.turns_quarantined = dead.map_or(0, |(_, n)| n.max(0).unsigned_abs());
+            row.deliveries_dead = of(&dead_deliveries, id).map_or(0, |(n, _)| n);
             row.oldest_unfinished_at_ms = turn.into_iter().chain(delivery).map(|(_, at)| at).min();
             channels.push(row);
         }

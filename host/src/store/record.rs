@@ -234,8 +234,8 @@ impl Step<'_> {
             }
             SideEffect::CloseConversation => {
                 self.execute(
-                    "UPDATE conversation SET closed = 1 WHERE id = ?1",
-                    [row.conversation],
+                    "UPDATE conversation SET closed = 1, closed_at_ms = ?2 WHERE id = ?1",
+                    (row.conversation, now_ms),
                 )?;
                 let sql = "UPDATE delivery SET next_at_ms = ?2 WHERE id = ?1 AND state = 0";
                 self.execute(sql, (row.id.number, NEVER_MS))?;
@@ -261,9 +261,9 @@ impl Step<'_> {
     /// Whether the channel was not paused before.
     pub(super) fn pause_channel(&mut self, channel: i64, fault: &Fault) -> Result<bool> {
         let changed = self.execute(
-            "UPDATE channel SET pause_code = ?2, pause_reason = ?3
+            "UPDATE channel SET pause_code = ?2, pause_reason = ?3, paused_at_ms = ?4
              WHERE id = ?1 AND pause_code IS NULL",
-            (channel, &fault.code, &fault.sentence),
+            (channel, &fault.code, &fault.sentence, self.now.wall_ms),
         )?;
         if changed == 1 {
             self.channel_moved(channel, ChannelMove::Paused, Some(&fault.code))?;

@@ -173,6 +173,7 @@ impl Step<'_> {
             "DELETE FROM attempt WHERE delivery_id IN (SELECT id FROM delivery WHERE turn_id = ?1)",
             "DELETE FROM delivery WHERE turn_id = ?1",
             "DELETE FROM context WHERE turn_id = ?1",
+            "DELETE FROM lost_try WHERE turn_id = ?1",
             "DELETE FROM turn WHERE id = ?1",
         ] {
             self.execute(sql, [number])?;

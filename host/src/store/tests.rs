@@ -14,4 +14,6 @@ mod posts;
 mod receipts;
 mod rig;
 mod rules;
+mod shown;
 mod simulation;
+mod window;

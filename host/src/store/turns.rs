@@ -319,6 +319,10 @@ impl Step<'_> {
         let lost = turn::lose_try(facts.charges, loss, &self.rules.turn, self.env.jitter());
         let sql = "UPDATE turn SET tries = ?2, host_losses = ?3 WHERE id = ?1";
         self.execute(sql, (facts.id.number, lost.charges.tries, lost.charges.host_losses))?;
+        self.execute(
+            "INSERT INTO lost_try (turn_id, try, at_ms, code, reason) VALUES (?1, ?2, ?3, ?4, ?5)",
+            (facts.id.number, facts.try_number, self.now.wall_ms, &lost.code, &lost.sentence),
+        )?;
         let (word, sentence) = (Some(lost.code.as_str()), Some(lost.sentence.as_str()));
         if lost.event != TurnEvent::TryLost {
             let end = self.end_turn(&facts, lost.event, word, sentence, None)?;

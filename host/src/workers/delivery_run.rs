@@ -13,12 +13,13 @@ use super::ports::given_up;
 use super::rules::{CALL_SLACK_MS, INTERVAL_WAIT_MS_MAX};
 use super::turn_run::TurnStart;
 use crate::gate::{Approach, GatePass, StopReason};
+use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::outcome::{
     Call, CallEnd, Fault, Ledger, NotSent, Outcome, RateScope, StateWrites, judge,
 };
 use crate::store::{
-    Answer, AskAnswer, ClaimNext, ClaimedDelivery, Command, DeliveryWork, RecordOutcome, Recorded,
-    StoreError,
+    Answer, AskAnswer, ClaimNext, ClaimedDelivery, Command, DeliveryWork, HoldBy, RecordOutcome,
+    Recorded, StoreError,
 };
 
 /// Works on the claimed row and on those that follow it.
@@ -64,6 +65,7 @@ async fn send(
         }
     };
     hub.metrics.sends.up();
+    hub.say_payload("reply", &claimed.claim.delivery, &claimed.message.text);
     let call = call_send(hub, claimed, ticket, pass).await;
     tell_breaker(hub, ticket, health(&call.end));
     let Call { end, ledger, state, usage: _, digest } = call;
@@ -264,7 +266,7 @@ fn channel_paused(hub: &Hub, claimed: &ClaimedDelivery) {
     hub.status.event(hub.env.now().wall_ms, "unauthorized", Some(name), sentence);
 }
 
-fn tell_breaker(hub: &Hub, ticket: &mut Ticket, health: Health) {
+fn tell_breaker(hub: &Arc<Hub>, ticket: &mut Ticket, health: Health) {
     let name = ticket.channel().name.clone();
     match ticket.used(hub.mono_ms(), health) {
         Change::None => {}
@@ -274,10 +276,25 @@ fn tell_breaker(hub: &Hub, ticket: &mut Ticket, health: Health) {
                 "calls of channel \"{name}\" keep breaking; its deliveries wait {for_ms} ms, \
                  uncharged, then one is tried"
             );
+            note_breaker(hub, &name, Some(Fault::new("breaker_open", sentence.clone())));
             hub.status.event(hub.env.now().wall_ms, "breaker_open", Some(&name), sentence);
         }
-        Change::Closed => tracing::info!(channel = %name, "the adapter works again"),
+        Change::Closed => {
+            note_breaker(hub, &name, None);
+            tracing::info!(channel = %name, "the adapter works again");
+        }
     }
+}
+
+/// For whoever is shown a row that waits. Nothing waits for it: the breaker itself is in memory.
+fn note_breaker(hub: &Arc<Hub>, channel: &ChannelName, fault: Option<Fault>) {
+    let command = Command::HoldChannel { channel: channel.clone(), by: HoldBy::Breaker, fault };
+    let worker = Arc::clone(hub);
+    hub.spawn(async move {
+        if let Err(error) = worker.store.run(command).await {
+            tracing::warn!("what holds a channel could not be noted: {error}");
+        }
+    });
 }
 
 fn health<T>(end: &CallEnd<T>) -> Health {

@@ -16,7 +16,7 @@ use super::shutdown::{Phase, Shutdown};
 use super::status::Status;
 use crate::env::Env;
 use crate::gate::{Approach, Gate};
-use crate::handler::Handler;
+use crate::handler::{Handler, LogPayloads};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::turn::TurnState;
 use crate::store::{Answer, Command, LateFailure, Lease, Store, StoreError, TurnEnd};
@@ -183,6 +183,14 @@ impl Hub {
     /// The lease for a fold that may happen.
     pub(super) fn lease_if<T>(&self, fold: Option<&T>) -> Option<Lease> {
         fold.map(|_| self.rules.lease())
+    }
+
+    /// Says what a message says, where the operator wants that in the log; never otherwise.
+    pub(super) fn say_payload(&self, what: &'static str, id: &dyn std::fmt::Display, text: &str) {
+        match self.rules.log_payloads {
+            LogPayloads::No => {}
+            LogPayloads::Yes => tracing::info!(target: "payload", what, %id, text),
+        }
     }
 
     /// Counts a turn's end and says so.

@@ -1,7 +1,7 @@
 //! What the workers obey, in one place; `runtime` makes it of the config.
 
 use super::breaker::BreakerRules;
-use crate::handler::HandlerLimits;
+use crate::handler::{HandlerLimits, LogPayloads};
 use crate::store::Lease;
 
 /// Times, counts and limits of the workers. The host's own; those of channels come with them.
@@ -18,6 +18,8 @@ pub struct WorkerRules {
     /// Handlers at once.
     pub handlers: u32,
     pub handler: HandlerLimits,
+    /// Whether what messages say may stand in the log.
+    pub log_payloads: LogPayloads,
     /// Between two sweeps.
     pub sweep_ms: u64,
     /// How long a row may be overdue before the sweep minds it.
@@ -50,6 +52,7 @@ impl Default for WorkerRules {
             heartbeat_timeout_ms: None,
             handlers: 16,
             handler: HandlerLimits::default(),
+            log_payloads: LogPayloads::No,
             sweep_ms: 15_000,
             grace_ms: 30_000,
             drain_ms: 20_000,

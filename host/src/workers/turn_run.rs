@@ -66,6 +66,7 @@ pub(super) async fn run(hub: &Arc<Hub>, start: TurnStart) {
     };
     hub.metrics.tries_started.up();
     tracing::info!(turn = %claim.turn, attempt = claim.try_number, "try began");
+    hub.say_payload("message", &claim.turn, &claimed.message.text);
     let typing = super::typing::start(hub, &channel, &claimed);
     let output = Output { hub: Arc::clone(hub), channel, claim };
     let document = document(*claimed);

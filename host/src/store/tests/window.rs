@@ -1,0 +1,75 @@
+//! The window of a platform's idempotency, under clocks that go where they like.
+
+use std::time::Duration;
+
+use super::rig::Rig;
+use crate::lifecycle::outcome::{Fault, Outcome};
+use crate::lifecycle::settle::{Idempotency, SettleMeans};
+use crate::store::*;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A reply of unknown outcome whose platform knows its id for five minutes.
+fn unknown() -> Rig {
+    let idempotency = Idempotency::ForMs(300_000);
+    let mut rig = Rig::with(SettleMeans { idempotency, ..SettleMeans::default() });
+    rig.delivering("m1", &["hello"]);
+    let row = rig.claim_delivery().unwrap();
+    rig.record(row.claim, Outcome::Unknown(Fault::new("deadline", "no answer came")));
+    assert_eq!(rig.states(), ["unknown"]);
+    rig
+}
+
+/// Sets the wall clock and frees what it would freeze, as the sweep of the clock does.
+fn set_clock(rig: &mut Rig, by_ms: i64) {
+    rig.now.wall_ms += by_ms;
+    rig.run(Command::Sweep(SweepStep::ReleaseFuture { rows_max: 100 }));
+}
+
+// Case: D8
+#[test]
+fn within_the_window_the_same_id_goes_out_again_and_after_it_never() {
+    let mut rig = unknown();
+    rig.pass(Duration::from_secs(299));
+    assert_eq!(rig.claim_delivery().unwrap().work, DeliveryWork::Send);
+    let mut rig = unknown();
+    rig.pass(Duration::from_secs(360));
+    assert!(rig.claim_delivery().is_none());
+    assert_eq!(rig.states(), ["held"]);
+    assert_eq!(rig.outbox()[0].code.as_deref(), Some("idempotency_window_over"));
+}
+
+// Case: D8, C20
+#[test]
+fn a_clock_that_was_set_back_does_not_keep_the_window_open() {
+    for back_ms in [HOUR_MS, 240_000] {
+        let mut rig = unknown();
+        rig.pass(Duration::from_secs(360));
+        set_clock(&mut rig, -back_ms);
+        assert!(rig.claim_delivery().is_none(), "sent again after the window");
+        assert_eq!(rig.states(), ["held"]);
+    }
+}
+
+// Case: D8, C20
+#[test]
+fn a_clock_that_was_set_back_by_a_moment_does_not_close_the_window_either() {
+    let mut rig = unknown();
+    rig.pass(Duration::from_secs(1));
+    set_clock(&mut rig, -2_000);
+    assert_eq!(rig.claim_delivery().unwrap().work, DeliveryWork::Send);
+}
+
+// Case: D8, C20
+#[test]
+fn after_a_restart_a_first_attempt_in_the_future_is_of_unknown_age_and_not_sent_again() {
+    let mut rig = unknown();
+    rig.crash();
+    set_clock(&mut rig, -HOUR_MS);
+    assert!(rig.claim_delivery().is_none());
+    assert_eq!(rig.states(), ["held"]);
+    let mut rig = unknown();
+    rig.pass(Duration::from_secs(30));
+    rig.crash();
+    assert_eq!(rig.claim_delivery().unwrap().work, DeliveryWork::Send, "by the wall clock alone");
+}
