@@ -45,9 +45,10 @@ fn a_component_exports_exactly_what_its_author_listed() {
             "webhook" => &["adapter", "outbound", "progress", "webhook"],
             "bridge" | "echo" => &["adapter", "outbound", "webhook"],
             "matrix" => &["adapter", "outbound", "poll", "progress", "reconcile"],
-            "script" => &["adapter", "outbound", "poll", "progress", "reconcile", "webhook"],
+            "script" => {
+                &["adapter", "files", "outbound", "poll", "progress", "reconcile", "webhook"]
+            }
             "no-send-final" => &["adapter"],
-            "exports-files" => &["adapter", "files", "outbound"],
             "foreign-export" => &["adapter", "lastword:refused/door", "outbound"],
             _ => &["adapter", "outbound"],
         };

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod env;
+pub mod files;
 pub mod gate;
 pub mod handler;
 pub mod ingress;

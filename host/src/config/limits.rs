@@ -13,6 +13,7 @@ use super::section::{Hint, Section};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -36,6 +37,8 @@ pub struct Limits {
     pub find: Duration,
     /// `indicate`: the wall clock of `progress.indicate`, which nobody waits for.
     pub indicate: Duration,
+    /// `download`: the wall clock of `files.download`, which fetches one file.
+    pub download: Duration,
     /// `cpu`: time on the processor in one call, apart from waiting.
     pub cpu: Duration,
     /// `memory`: the linear memories of one call, together.
@@ -52,6 +55,12 @@ pub struct Limits {
     pub request_bytes: u64,
     /// `answer_bytes`: one answer from the network, after decompression.
     pub answer_bytes: u64,
+    /// `file_bytes`: one file, whichever way it goes.
+    pub file_bytes: u64,
+    /// `files_bytes`: all files that a channel keeps.
+    pub files_bytes: u64,
+    /// `all_files_bytes`: all files of all channels; past it this one stores no more.
+    pub all_files_bytes: u64,
     /// `log_lines`: lines that one call may log; what comes later is counted and dropped.
     pub log_lines: u32,
     /// `log_line_bytes`: one such line with its fields; the rest is cut.
@@ -81,6 +90,7 @@ impl Default for Limits {
             check: Duration::from_secs(1),
             find: Duration::from_secs(30),
             indicate: Duration::from_secs(5),
+            download: Duration::from_secs(60),
             cpu: Duration::from_secs(2),
             memory_bytes: 64 * MIB,
             table_elements: 100_000,
@@ -89,6 +99,9 @@ impl Default for Limits {
             fetches: 64,
             request_bytes: 8 * MIB,
             answer_bytes: 8 * MIB,
+            file_bytes: 64 * MIB,
+            files_bytes: 2 * GIB,
+            all_files_bytes: 8 * GIB,
             log_lines: 200,
             log_line_bytes: 4 * KIB,
             state_bytes: MIB,
@@ -107,6 +120,8 @@ const CARRIED_BYTES: RangeInclusive<u64> = 1..=256 * MIB;
 
 /// Each call holds an instance with memory of its own.
 const CALLS_MAX: u32 = 256;
+/// Files are kept on disk: as much as a disk may have.
+const FILES_BYTES: RangeInclusive<u64> = 0..=1024 * 1024 * GIB;
 
 /// Keys that belong beside `[limits]`.
 const HINTS: &[Hint] = &[
@@ -115,7 +130,7 @@ const HINTS: &[Hint] = &[
     ("concurrency", "it belongs in [handler]"),
     ("line_bytes", "it belongs in [handler]"),
     ("output_bytes", "it belongs in [handler]"),
-    ("blobs", "files are not served by this version"),
+    ("blobs", "the limits of files are file_bytes, files_bytes and all_files_bytes"),
     HINTS_CHANNEL[0],
     HINTS_CHANNEL[1],
     HINTS_CHANNEL[2],
@@ -160,6 +175,7 @@ impl Limits {
             ("describe", &mut self.describe),
             ("check", &mut self.check),
             ("indicate", &mut self.indicate),
+            ("download", &mut self.download),
         ] {
             if let Some(found) = from.duration(key, CALL, faults) {
                 *field = found.value;
@@ -178,6 +194,9 @@ impl Limits {
             ("memory", memory, &mut self.memory_bytes),
             ("request_bytes", CARRIED_BYTES, &mut self.request_bytes),
             ("answer_bytes", CARRIED_BYTES, &mut self.answer_bytes),
+            ("file_bytes", 1..=64 * GIB, &mut self.file_bytes),
+            ("files_bytes", FILES_BYTES, &mut self.files_bytes),
+            ("all_files_bytes", FILES_BYTES, &mut self.all_files_bytes),
             ("log_line_bytes", 64..=MIB, &mut self.log_line_bytes),
             ("state_bytes", 0..=256 * MIB, &mut self.state_bytes),
         ] {

@@ -28,6 +28,12 @@ pub struct HandlerDocument {
     pub context: Vec<InboundMessage>,
     /// What earlier tries of this turn delivered, so that nothing is said twice.
     pub delivered: Vec<DeliveredPart>,
+    /// The folder of this try: copies of the files that came, and where files to be given may stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_dir: Option<String>,
+    /// Where files to be given may be uploaded while this try runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_url: Option<String>,
 }
 
 impl HandlerDocument {
@@ -75,6 +81,8 @@ pub(crate) mod tests {
                 platform_id: None,
                 failed: None,
             }],
+            files_dir: None,
+            upload_url: None,
         }
     }
 

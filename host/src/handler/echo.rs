@@ -3,8 +3,7 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::event::is_empty;
-use super::{Handler, HandlerDocument, HandlerEnd, HandlerEvent};
+use super::{Handler, HandlerDocument, HandlerEnd, HandlerEvent, HandlerFiles};
 use crate::gate::StopHandle;
 use crate::lifecycle::message::Reply;
 
@@ -23,11 +22,15 @@ impl Handler for Echo {
     ) -> HandlerEnd {
         let reply = Reply { text: document.message.text, ..Reply::default() };
         let event =
-            if is_empty(&reply) { HandlerEvent::Silent } else { HandlerEvent::Final(reply) };
+            if reply.is_empty() { HandlerEvent::Silent } else { HandlerEvent::Final(reply) };
         match events.send(event).await {
             Ok(()) => HandlerEnd::Ended,
             Err(_) => HandlerEnd::Stopped,
         }
+    }
+
+    fn files(&self) -> HandlerFiles {
+        HandlerFiles::None
     }
 }
 

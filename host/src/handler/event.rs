@@ -6,12 +6,16 @@
 
 use serde_json::{Map, Value};
 
+use crate::lifecycle::files::{OfferedFile, OfferedSource};
+use crate::lifecycle::id::BlobId;
 use crate::lifecycle::message::{Extras, Reply, TextFormat};
 
 /// Extras of one event, at most (contract, `extras`).
 pub const EXTRAS_PAIRS_MAX: usize = 64;
 /// Bytes of all keys and values of one event's extras, at most (contract, `extras`).
 pub const EXTRAS_BYTES_MAX: usize = 16 * 1024;
+/// Files of one event, at most.
+pub const FILES_MAX: usize = 100;
 /// Characters kept of the handler's own reason for failing.
 pub const REASON_CHARS_MAX: usize = 500;
 
@@ -57,7 +61,8 @@ impl HandlerEvent {
         match self {
             Self::Tool(reply) | Self::Block(reply) | Self::Final(reply) => {
                 let extras: usize = reply.extras.iter().map(|(k, v)| k.len() + v.len()).sum();
-                reply.text.len() + extras
+                let files: usize = reply.offered.iter().map(offered_bytes).sum();
+                reply.text.len() + extras + files
             }
             Self::Fail { reason, .. } => reason.len(),
             Self::Silent | Self::Heartbeat => 0,
@@ -65,10 +70,13 @@ impl HandlerEvent {
     }
 }
 
-/// Whether a reply has nothing that a person could see.
-#[must_use]
-pub fn is_empty(reply: &Reply) -> bool {
-    reply.text.trim().is_empty()
+fn offered_bytes(file: &OfferedFile) -> usize {
+    let path = match &file.source {
+        OfferedSource::Path(path) => path.len(),
+        OfferedSource::Uploaded(_) => 0,
+    };
+    let words = [&file.name, &file.media_type].into_iter().flatten();
+    path + words.map(String::len).sum::<usize>()
 }
 
 /// Reads one line. The error is the second half of a sentence whose first half names the line.
@@ -127,7 +135,11 @@ fn reply(mut object: Map<String, Value>) -> Result<Reply, &'static str> {
         None | Some(Value::Null) => Extras::new(),
         Some(value) => extras(value)?,
     };
-    Ok(Reply { text, format, extras })
+    let offered = match object.remove("files") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(value) => files(value)?,
+    };
+    Ok(Reply { text, format, extras, offered, ..Reply::default() })
 }
 
 /// Both the pairs of the contract and a plain object are taken: people write the second.
@@ -149,6 +161,41 @@ fn extras(value: Value) -> Result<Extras, &'static str> {
         return Err("has \"extras\" of more than 64 pairs or 16 KiB");
     }
     Ok(pairs)
+}
+
+fn files(value: Value) -> Result<Vec<OfferedFile>, &'static str> {
+    let Value::Array(list) = value else { return Err("has \"files\" that are no list") };
+    if list.len() > FILES_MAX {
+        return Err("has more than 100 \"files\"");
+    }
+    list.into_iter().map(file).collect()
+}
+
+fn file(value: Value) -> Result<OfferedFile, &'static str> {
+    const FORM: &str = "has one of \"files\" that is no object with a \"path\", or with the \"id\" \
+                        or \"url\" that an upload gave";
+    let Value::Object(mut object) = value else { return Err(FORM) };
+    let mut text = |name: &str| match object.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(FORM),
+    };
+    let (path, id, url) = (text("path")?, text("id")?, text("url")?);
+    let (name, media_type) = (text("name")?, text("media_type")?);
+    let source = match (path, id, url) {
+        (Some(path), None, None) => OfferedSource::Path(path),
+        (None, Some(id), _) => OfferedSource::Uploaded(id.parse().map_err(|_| FORM)?),
+        (None, None, Some(url)) => OfferedSource::Uploaded(uploaded(&url).ok_or(FORM)?),
+        _ => return Err(FORM),
+    };
+    Ok(OfferedFile { source, name, media_type })
+}
+
+/// The id in the address that an upload gave. Of other addresses nothing is fetched.
+fn uploaded(url: &str) -> Option<BlobId> {
+    let path = url.split(['?', '#']).next()?;
+    let (before, id) = path.rsplit_once('/')?;
+    before.ends_with("/v1/files").then(|| id.parse().ok()).flatten()
 }
 
 fn fail(mut object: Map<String, Value>) -> Result<HandlerEvent, &'static str> {
@@ -196,6 +243,7 @@ mod tests {
             text: "c".to_owned(),
             format: TextFormat::Markdown,
             extras: vec![("k".to_owned(), "v".to_owned())],
+            ..Reply::default()
         };
         assert_eq!(parse(rich), Ok(HandlerEvent::Final(expected.clone())));
         let object = r#"{"type":"final","text":"c","format":"markdown","extras":{"k":"v"}}"#;

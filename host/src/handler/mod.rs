@@ -107,6 +107,8 @@ impl Failure {
     pub const NO_FINAL: &'static str = "handler_no_final";
     /// It answered with an error status.
     pub const STATUS: &'static str = "handler_status";
+    /// It gave a file that it may not give, or that is too large.
+    pub const FILE: &'static str = "handler_file";
     /// Its connection or its pipe broke.
     pub const BROKEN: &'static str = "handler_broken";
 
@@ -119,6 +121,17 @@ impl Failure {
     pub fn not_started(reason: impl Into<String>) -> Self {
         Self { code: Self::NOT_STARTED, reason: reason.into(), retry: Retry::NotStarted }
     }
+}
+
+/// How a handler gets at files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandlerFiles {
+    /// Not at all.
+    None,
+    /// By addresses of the host.
+    ByAddress,
+    /// By copies in a folder of its try, where it may also leave files of its own.
+    ByPath,
 }
 
 /// Something that answers turns.
@@ -171,4 +184,9 @@ pub trait Handler: Send + Sync + 'static {
         events: mpsc::Sender<HandlerEvent>,
         stop: StopHandle,
     ) -> HandlerEnd;
+
+    /// How it gets at files.
+    fn files(&self) -> HandlerFiles {
+        HandlerFiles::ByAddress
+    }
 }

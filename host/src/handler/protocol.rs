@@ -1,7 +1,7 @@
 //! What the events of one try mean for its turn: a small pure state machine that whoever calls a
 //! handler feeds, and that holds built-in and embedded handlers to the same rules.
 
-use super::event::{AskedRetry, is_empty};
+use super::event::AskedRetry;
 use super::{Failure, HandlerEnd, HandlerEvent, HandlerLimits, Retry};
 use crate::lifecycle::message::{DeliveryKind, Reply};
 
@@ -80,7 +80,7 @@ impl Protocol {
                 self.decided = Some(Decided::Silent);
                 Step::Silent
             }
-            HandlerEvent::Final(reply) if is_empty(&reply) => self.fail(Failure::spent(
+            HandlerEvent::Final(reply) if reply.is_empty() => self.fail(Failure::spent(
                 Failure::PROTOCOL,
                 "the handler's final reply has neither text nor file; where no reply is meant, \
                  let it say {\"type\":\"silent\"}",
@@ -141,7 +141,7 @@ impl Protocol {
 
 /// Progress that nobody could see is a sign of life and makes no row.
 fn say(kind: DeliveryKind, reply: Reply) -> Step {
-    if is_empty(&reply) { Step::Alive } else { Step::Say(kind, reply) }
+    if reply.is_empty() { Step::Alive } else { Step::Say(kind, reply) }
 }
 
 impl Decided {

@@ -55,7 +55,7 @@ pub(super) fn routes(ingress: &Ingress) -> Router<Ingress> {
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method);
     let behind_token = v1.layer(from_fn_with_state(ingress.clone(), auth::require_token));
-    Router::new().nest("/v1", behind_token)
+    Router::new().nest("/v1", behind_token.merge(super::files::routes()))
 }
 
 async fn no_such_path() -> Response {

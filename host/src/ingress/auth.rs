@@ -23,7 +23,7 @@ impl ApiToken {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
-    fn fits(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn fits(&self, headers: &HeaderMap) -> bool {
         let Some(value) = headers.get(AUTHORIZATION) else { return false };
         let value = value.as_bytes();
         // The scheme's name has no case (RFC 9110, 11.1).
@@ -51,9 +51,14 @@ pub(super) async fn require_token(
     if ingress.0.token.fits(request.headers()) {
         return next.run(request).await;
     }
+    unauthorized().into_response()
+}
+
+/// Somebody who has not said who they are.
+pub(super) fn unauthorized() -> Refused {
     let sentence = "the API wants the header `authorization: Bearer TOKEN`; the token is that of \
                     [api] in the config, else it stands in host.lock in the data folder";
-    Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence).into_response()
+    Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Ingress {
 
     /// Reads and drops what still comes, on a task of its own beside the answer; no more tasks than
     /// connections.
-    fn drop_rest(&self, mut body: Body) {
+    pub(super) fn drop_rest(&self, mut body: Body) {
         let limits = &self.0.limits;
         let (most, within) = (limits.drain_bytes_max, Duration::from_millis(limits.drain_ms));
         let env = self.0.env.clone();

@@ -17,6 +17,7 @@ mod api;
 mod auth;
 mod body;
 mod exposition;
+mod files;
 mod filter;
 mod hooks;
 mod import;
@@ -45,6 +46,7 @@ use crate::lifecycle::id::ChannelName;
 
 use answer::Refused;
 pub use auth::ApiToken;
+pub use files::FileDesk;
 pub use import::IMPORT_ENTRIES_MAX;
 pub use limits::IngressLimits;
 pub use metrics::IngressMetrics;

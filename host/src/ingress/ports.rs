@@ -90,6 +90,11 @@ pub trait Desk: Send + Sync + 'static {
     /// Whether the store takes writes.
     fn store_health(&self) -> StoreHealth;
 
+    /// The host's files; none where it serves none.
+    fn file_desk(&self) -> Option<&dyn super::FileDesk> {
+        None
+    }
+
     /// All metrics of the host, as OpenMetrics.
     async fn metrics_text(&self) -> String;
 }

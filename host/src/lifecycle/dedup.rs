@@ -193,6 +193,7 @@ mod tests {
             media_type: "image/png".to_owned(),
             size_bytes: Some(7),
             source: AttachmentSource::Remote("https://one".to_owned()),
+            access: Default::default(),
         };
         InboundMessage {
             external_id: "m1".to_owned(),

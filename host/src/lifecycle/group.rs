@@ -86,6 +86,7 @@ mod tests {
             media_type: "image/png".to_owned(),
             size_bytes: None,
             source: AttachmentSource::Remote(id.to_owned()),
+            access: Default::default(),
         };
         InboundMessage {
             external_id: id.to_owned(),

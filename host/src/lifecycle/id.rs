@@ -1,4 +1,4 @@
-//! Names of turns, deliveries, channels and claims.
+//! Names of turns, deliveries, files, channels and claims.
 //!
 //! An id is a number (the row's place in the store) and a nonce, so that a lookup is a search by
 //! primary key and a guessed or recycled number still names nothing. It knows no SQL.
@@ -106,6 +106,11 @@ record_id!(
 record_id!(
     /// A delivery: one outbox row. Its text is the contract's `delivery-id`.
     DeliveryId, 'd', "delivery"
+);
+
+record_id!(
+    /// A file in the host's store, as one channel knows it. Its text is the contract's blob id.
+    BlobId, 'b', "file"
 );
 
 /// The name of a channel, as in the config: `[a-z0-9][a-z0-9_-]{0,63}`.

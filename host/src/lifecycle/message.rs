@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{FileAccess, OfferedFile};
 use super::id::{DeliveryId, TurnId};
 use super::outcome::{Fault, Receipt};
 
@@ -26,6 +27,9 @@ pub struct Attachment {
     pub media_type: String,
     pub size_bytes: Option<u64>,
     pub source: AttachmentSource,
+    /// How a handler gets at the bytes. Told to handlers alone, never stored.
+    #[serde(flatten)]
+    pub access: FileAccess,
 }
 
 /// Where the bytes of a file are.
@@ -34,7 +38,7 @@ pub struct Attachment {
 pub enum AttachmentSource {
     /// At the platform, in the adapter's words.
     Remote(String),
-    /// In the host's blob store.
+    /// In the host's blob store: the text of a [`super::id::BlobId`].
     Blob(String),
 }
 
@@ -296,6 +300,8 @@ pub struct OutboundMessage {
     pub place: Place,
     pub text: String,
     pub format: TextFormat,
+    /// Files that travel with it, all in the host's store.
+    pub attachments: Vec<Attachment>,
     /// 1 for the first part of a split reply.
     pub part: u32,
     pub parts: u32,
@@ -312,6 +318,21 @@ pub struct Reply {
     pub format: TextFormat,
     #[serde(default)]
     pub extras: Extras,
+    /// Files that travel with it, all in the host's store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    /// Files as the handler gave them. Whoever takes the reply puts them into the host's store and
+    /// leaves none here; none is ever stored.
+    #[serde(skip)]
+    pub offered: Vec<OfferedFile>,
+}
+
+impl Reply {
+    /// Whether it has nothing that a person could see.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.trim().is_empty() && self.attachments.is_empty() && self.offered.is_empty()
+    }
 }
 
 /// A message that was delivered before, as the handler is told of it.

@@ -19,12 +19,14 @@
 
 pub mod dedup;
 pub mod delivery;
+pub mod files;
 pub mod group;
 pub mod id;
 pub mod import;
 pub mod lease;
 pub mod message;
 pub mod outcome;
+pub mod parts;
 pub mod plan;
 pub mod retry;
 pub mod settle;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use super::metrics::CallMeter;
 use crate::gate::StopHandle;
 use crate::ingress::Hook;
-use crate::lifecycle::id::ChannelName;
-use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place};
+use crate::lifecycle::id::{BlobId, ChannelName};
+use crate::lifecycle::message::{Attachment, DeliveryKind, OutboundMessage, Place};
 use crate::lifecycle::outcome::{Call, CallError, Lookup, SendAnswer};
 use crate::sandbox::{
     Activity, Batch, CallLimits, Channel, PollError, StopSignal, WebhookReply, WebhookRequest,
@@ -34,6 +34,9 @@ impl Served {
         let facts = AdapterFacts {
             offers: manifest.offers,
             text: manifest.limits.text,
+            caption: manifest.limits.caption,
+            files: manifest.limits.files,
+            file_bytes: manifest.limits.file_bytes,
             conversation_interval_ms: manifest.limits.conversation_interval_ms.map_or(0, u64::from),
             channel_interval_ms: manifest.limits.channel_interval_ms.map_or(0, u64::from),
             calls_at_once: limits.calls_at_once,
@@ -94,6 +97,16 @@ impl Adapter for Served {
     ) -> Call<Result<Batch, PollError>> {
         let call = until_stopped(stop, |signal| self.channel.poll(cursor, wait_ms, most, signal));
         self.meter.of(&self.name, "poll", call).await
+    }
+
+    async fn download(
+        &self,
+        place: Place,
+        file: Attachment,
+        stop: StopHandle,
+    ) -> Call<Result<BlobId, CallError>> {
+        let call = until_stopped(stop, |signal| self.channel.download(place, file, signal));
+        self.meter.of(&self.name, "download", call).await
     }
 
     async fn indicate(

@@ -16,7 +16,7 @@ use crate::config::{ChannelConfig, Config};
 use crate::env::Env;
 use crate::ingress::RefusedChannel;
 use crate::lifecycle::id::ChannelName;
-use crate::sandbox::{Adapter, Engine, StateSource};
+use crate::sandbox::{Adapter, BlobStore, Engine, StateSource};
 
 /// Components that are admitted at once: compiling takes all processors as it is.
 const ADMISSIONS_AT_ONCE: usize = 2;
@@ -43,22 +43,29 @@ fn refused(code: &str, reason: impl Into<String>) -> RefusedChannel {
     RefusedChannel { code: code.to_owned(), reason: reason.into() }
 }
 
+/// Where guests read what the host keeps for them.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) state: Arc<dyn StateSource>,
+    pub(super) files: Arc<dyn BlobStore>,
+}
+
 /// Admits every component and binds every channel.
 pub(super) async fn start(
     env: &Env,
     config: &Config,
     engine: &Engine,
     component_bytes_max: u64,
-    state: Arc<dyn StateSource>,
+    sources: Sources,
     meter: &CallMeter,
 ) -> StartedChannels {
     let adapters = admit_all(env, config, engine, component_bytes_max).await;
     let adapters = &adapters;
     let bindings = config.channels.values().map(|channel| {
-        let state = Arc::clone(&state);
+        let sources = sources.clone();
         async move {
             let started = match adapters.get(&channel.adapter) {
-                Some(Ok(adapter)) => bind(config, channel, adapter, state, meter.clone()).await,
+                Some(Ok(adapter)) => bind(config, channel, adapter, sources, meter.clone()).await,
                 Some(Err(refusal)) => Err(refusal.clone()),
                 None => Err(refused("adapter_missing", "its adapter was not looked at")),
             };
@@ -149,7 +156,7 @@ async fn bind(
     config: &Config,
     channel: &ChannelConfig,
     adapter: &Adapter,
-    state: Arc<dyn StateSource>,
+    sources: Sources,
     meter: CallMeter,
 ) -> Result<Serving, RefusedChannel> {
     let spec = rules::channel_spec(config, channel).map_err(|missing| {
@@ -157,7 +164,7 @@ async fn bind(
         refused("secret_missing", sentences.join("; "))
     })?;
     let limits = spec.limits.clone();
-    let bound = adapter.bind(spec, state).await;
+    let bound = adapter.bind(spec, sources.state, sources.files).await;
     let bound = bound.map_err(|refusal| refused("channel_refused", refusal.to_string()))?;
     let served = Arc::new(Served::new(&channel.name, bound, &limits, meter));
     Ok(Serving { config: channel.clone(), adapter: adapter.clone(), served })

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::channels::{self, Started};
+use super::channels::{self, Sources, Started};
 use super::metrics::CallMeter;
 use super::state_source::NoState;
 use super::{RunError, handlers, rules};
 use crate::config::Config;
 use crate::env::Env;
-use crate::sandbox::Engine;
+use crate::sandbox::{Engine, NoBlobs};
 
 /// What was found out.
 #[derive(Debug, Clone, Serialize)]
@@ -53,8 +53,9 @@ pub async fn check(config: &Config, env: &Env) -> Result<CheckReport, RunError> 
     let engine_config = rules::engine_config(config, None);
     let component_bytes_max = engine_config.component_bytes_max;
     let engine = Engine::new(env.clone(), engine_config).map_err(RunError::Engine)?;
-    let (state, meter) = (Arc::new(NoState), CallMeter::new(env));
-    let started = channels::start(env, config, &engine, component_bytes_max, state, &meter).await;
+    let sources = Sources { state: Arc::new(NoState), files: Arc::new(NoBlobs) };
+    let meter = CallMeter::new(env);
+    let started = channels::start(env, config, &engine, component_bytes_max, sources, &meter).await;
     let channels: Vec<ChannelCheck> =
         started.iter().map(|(name, channel)| one(&name.0, channel)).collect();
     let ok = problems.is_empty() && channels.iter().all(|channel| channel.ok);

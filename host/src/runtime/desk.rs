@@ -10,17 +10,20 @@ use super::metrics::{self, At, CallMeter, CommitMeter};
 use super::pull;
 use super::status::{self, HostIdentity};
 use crate::env::Env;
+use crate::files::{Files, OpenFile};
+use crate::gate::StopHandle;
 use crate::ingress::{
-    Desk, IngressMetrics, Phase, PullAsk, PullReply, RefusedChannel, StoreHealth,
+    Desk, FileDesk, IngressMetrics, Phase, PullAsk, PullReply, RefusedChannel, StoreHealth,
 };
-use crate::lifecycle::id::ChannelName;
+use crate::lifecycle::id::{ChannelName, TurnId};
 use crate::lifecycle::import::ImportEntry;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::StateWrites;
 use crate::store::{
     AcceptedEvent, BulkAsk, BulkPage, Command, Imported, Operated, Post, PostOutcome, Query, Rows,
-    Store, StoreError, Trial,
+    Store, StoreError, Trial, TurnFiles,
 };
+use crate::workers::turn_files::{self, NoFile};
 use crate::workers::{Workers, import, intake, operate, post};
 
 /// What ingress speaks to.
@@ -105,6 +108,10 @@ impl Desk for HostDesk {
         pull::pull(&self.workers, ask).await
     }
 
+    fn file_desk(&self) -> Option<&dyn FileDesk> {
+        Some(self)
+    }
+
     fn store_health(&self) -> StoreHealth {
         if self.store.stats().writable {
             return StoreHealth::Writable;
@@ -135,5 +142,34 @@ impl Desk for HostDesk {
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
         text
+    }
+}
+
+#[async_trait]
+impl FileDesk for HostDesk {
+    fn files(&self) -> &Files {
+        &self.workers.hub().file_means.files
+    }
+
+    fn address(&self) -> &str {
+        &self.workers.hub().file_means.address
+    }
+
+    fn key_fits(&self, turn: TurnId, try_number: u32, key: &str) -> bool {
+        self.workers.hub().file_means.key.fits(turn, try_number, key)
+    }
+
+    async fn open(
+        &self,
+        turn: TurnId,
+        of: &TurnFiles,
+        number: usize,
+    ) -> Result<Option<OpenFile>, String> {
+        let hub = self.workers.hub();
+        match turn_files::open_file(hub, turn, of, number, StopHandle::new()).await {
+            Ok(open) => Ok(Some(open)),
+            Err(NoFile::Unknown) => Ok(None),
+            Err(NoFile::Unavailable(sentence)) => Err(sentence),
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! One host, from the lock to the last connection.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use super::channels::{self, Serving, Started as Channel, StartedChannels};
+use super::blob_source::StoredFiles;
+use super::channels::{self, Serving, Sources, Started as Channel, StartedChannels};
 use super::desk::{HostDesk, Meters};
 use super::lock::{HostFacts, HostLock};
 use super::metrics::{CallMeter, CommitMeter};
@@ -16,6 +17,7 @@ use super::status::HostIdentity;
 use super::{RunError, cache_place, handlers, rules, store_path};
 use crate::config::Config;
 use crate::env::Env;
+use crate::files::{Files, KeyFile};
 use crate::gate::Gate;
 use crate::handler::Handler;
 use crate::ingress::{self, ApiToken, Door, Ingress, IngressMetrics, RefusedChannel, Server};
@@ -24,7 +26,7 @@ use crate::lifecycle::outcome::Fault;
 use crate::sandbox::Engine;
 use crate::store::{Command, HoldBy, Store, Watch};
 use crate::workers::ports::Adapter as _;
-use crate::workers::{Answering, Parts, Stopped, Workers};
+use crate::workers::{Answering, FileMeans, Parts, Stopped, Workers};
 
 /// Bytes of a token that the host makes itself.
 const TOKEN_BYTES: usize = 32;
@@ -92,9 +94,13 @@ impl Host {
         lock.announce(&facts)?;
 
         let meters = Meters { calls: CallMeter::new(&env), commits: CommitMeter::default() };
-        let (store, started) = open(config, &env, boot, &meters).await?;
+        let (store, files, started) = open(config, &env, boot, &meters).await?;
         let refused = refused_of(&started);
-        let workers = workers(config, &env, &store, answering, &started);
+        let key = KeyFile::open(&config.data_dir, &env).map_err(|error| {
+            RunError::System(format!("`files.key` in data_dir cannot be kept: {error}"))
+        })?;
+        let file_means = FileMeans { files, key, address: own_address(address) };
+        let workers = workers(config, &env, &store, answering, &started, file_means);
         recover(&workers).await;
         workers.start();
         let identity = HostIdentity {
@@ -170,6 +176,18 @@ fn token(config: &Config, env: &Env) -> Result<Zeroizing<String>, RunError> {
     }
 }
 
+/// The address that a handler on this machine reaches: one that listens everywhere listens here too.
+fn own_address(address: SocketAddr) -> String {
+    let mut own = address;
+    if own.ip().is_unspecified() {
+        own.set_ip(match own {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{own}")
+}
+
 /// Opens the store and lays out the sandbox side by side, then starts every channel and tells the
 /// store what holds.
 async fn open(
@@ -177,7 +195,7 @@ async fn open(
     env: &Env,
     boot: BootId,
     meters: &Meters,
-) -> Result<(Store, StartedChannels), RunError> {
+) -> Result<(Store, Files, StartedChannels), RunError> {
     let path = store_path(config);
     let opening = env.clone();
     let watch: Arc<dyn Watch> = Arc::new(meters.commits.clone());
@@ -190,11 +208,17 @@ async fn open(
     let fell = |_| RunError::System("a thread of the start fell".to_owned());
     let store = store.map_err(fell)??;
     let engine = engine.map_err(fell)?.map_err(RunError::Engine)?;
-    let state = Arc::new(StoredState(store.clone()));
+    let quota = rules::file_quota(config);
+    let files = Files::new(env.clone(), store.clone(), config.data_dir.clone(), quota);
+    files.clear_folders();
+    let sources = Sources {
+        state: Arc::new(StoredState(store.clone())),
+        files: Arc::new(StoredFiles(files.clone())),
+    };
     let started =
-        channels::start(env, config, &engine, component_bytes_max, state, &meters.calls).await;
+        channels::start(env, config, &engine, component_bytes_max, sources, &meters.calls).await;
     tell_store(config, &store, boot, &started).await?;
-    Ok((store, started))
+    Ok((store, files, started))
 }
 
 /// A channel that is refused is present and has no rules: its rows wait, neither claimed nor aged.
@@ -256,6 +280,7 @@ fn workers(
     store: &Store,
     answering: Answering,
     started: &StartedChannels,
+    file_means: FileMeans,
 ) -> Workers {
     let adapters = serving(started).map(|serving| {
         let served: Arc<dyn crate::workers::ports::Adapter> = serving.served.clone();
@@ -268,6 +293,7 @@ fn workers(
         rules: rules::worker_rules(config),
         answering,
         adapters: adapters.collect(),
+        file_means,
     })
 }
 

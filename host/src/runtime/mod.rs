@@ -12,6 +12,7 @@
 //! anything new comes beside it. Platforms hear 503 until then and send again.
 
 mod adapter;
+mod blob_source;
 mod channels;
 mod check;
 mod desk;

@@ -9,6 +9,7 @@ use crate::config::{
     ChannelConfig, Config, DeliveryLifecycle, ExpireAction, Idempotency, Limits, LogPayloads,
     OnUnknown, PullConfig, SecretError,
 };
+use crate::files::{FileQuota, QuotaOf};
 use crate::handler::{self, HandlerLimits};
 use crate::ingress::IngressLimits;
 use crate::lifecycle::delivery::{self, DeliveryLimits};
@@ -163,6 +164,8 @@ pub(super) fn call_limits(limits: &Limits) -> CallLimits {
         find_ms: ms(limits.find),
         indicate_ms: ms(limits.indicate),
         check_ms: ms(limits.check),
+        download_ms: ms(limits.download),
+        file_bytes: limits.file_bytes,
         cpu_ms: ms(limits.cpu),
         memory_bytes: limits.memory_bytes,
         table_elements: u64::from(limits.table_elements),
@@ -184,6 +187,18 @@ pub(super) fn call_limits(limits: &Limits) -> CallLimits {
         lifted_bytes: default.lifted_bytes.max(limits.request_bytes),
         ..default
     }
+}
+
+/// For the files of all channels.
+pub(super) fn file_quota(config: &Config) -> QuotaOf {
+    let of = |limits: &Limits| FileQuota {
+        file_bytes: limits.file_bytes,
+        channel_bytes: limits.files_bytes,
+        all_bytes: limits.all_files_bytes,
+    };
+    let channels = config.channels.values();
+    let channels = channels.map(|channel| (channel.name.clone(), of(&channel.limits)));
+    QuotaOf { channels: channels.collect(), other: of(&config.limits) }
 }
 
 /// For the sandbox: what its pools are laid out for.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
+use super::blobs::{BlobStore, CallFiles};
 use super::cache::CacheKey;
 use super::channel::Channel;
 use super::engine::{Engine, Inner};
@@ -80,8 +81,9 @@ impl Adapter {
         &self,
         spec: ChannelSpec,
         state: Arc<dyn StateSource>,
+        blobs: Arc<dyn BlobStore>,
     ) -> Result<Channel, Refusal> {
-        Channel::bind(self, spec, state).await
+        Channel::bind(self, spec, state, blobs).await
     }
 }
 
@@ -237,6 +239,7 @@ impl Inner {
             wall_ms,
             queue: None,
             stop: StopSignal::never(),
+            files: CallFiles::default(),
         };
         match self.runner.call(callee, terms, Describe(offers)).await.end {
             CallEnd::Answered(manifest) => Ok(manifest),

@@ -13,11 +13,13 @@ wasmtime::component::bindgen!({
             include lastword:channel/with-poll@0.1.0;
             include lastword:channel/with-progress@0.1.0;
             include lastword:channel/with-reconcile@0.1.0;
+            include lastword:channel/with-files@0.1.0;
         }
     ",
     world: "lastword:host/host",
     imports: {
         "lastword:channel/http@0.1.0": async | trappable,
+        "lastword:channel/blobs@0.1.0": async | trappable,
         "lastword:channel/state@0.1.0": async | trappable,
         default: trappable,
     },

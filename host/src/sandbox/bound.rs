@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::blobs::{BlobStore, FileRoom};
 use super::egress::{BoundTarget, Dialer, Egress, Reach};
 use super::guard::{GUARDED_BYTES_MIN, Guard};
 use super::limits::{CallLimits, EngineConfig};
@@ -26,6 +27,7 @@ pub(super) struct Bound {
     pub(super) guard: Arc<Guard>,
     pub(super) egress: Egress,
     pub(super) state: Arc<dyn StateSource>,
+    pub(super) files: Arc<FileRoom>,
     pub(super) quota: StateSize,
     pub(super) limits: Arc<CallLimits>,
     pub(super) declares_send: bool,
@@ -37,6 +39,7 @@ impl Bound {
         manifest: &Manifest,
         spec: ChannelSpec,
         state: Arc<dyn StateSource>,
+        blobs: Arc<dyn BlobStore>,
         env: &Env,
         dialer: &Dialer,
         engine: &EngineConfig,
@@ -78,11 +81,16 @@ impl Bound {
         let credentials = targets.values().flat_map(BoundTarget::credentials);
         let guard = Arc::new(Guard::new(vault.values().chain(credentials), vault.names()));
         warn_of_short_secrets(&vault, channel);
+        let files = Arc::new(FileRoom {
+            env: env.clone(),
+            channel: spec.name.clone(),
+            guard: Arc::clone(&guard),
+            store: blobs,
+        });
         let egress = Egress::new(
             env.clone(),
-            spec.name.clone(),
+            Arc::clone(&files),
             targets,
-            guard.clone(),
             dialer.clone(),
             spec.limits.clone(),
         )
@@ -95,6 +103,7 @@ impl Bound {
             guard,
             egress,
             state,
+            files,
             quota: StateSize { bytes: spec.limits.state_bytes, keys: spec.limits.state_keys },
             limits: Arc::new(spec.limits),
             declares_send: manifest.declares_send(),

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::admission::Adapter;
+use super::blobs::{BlobStore, CallFiles};
 use super::bound::Bound;
 use super::egress::Sends;
 use super::guest::Standing;
-use super::jobs::{Check, Find, Indicate, Job, Poll, Progress, SendFinal, SendProgress, Webhook};
+use super::jobs::{
+    Check, Download, Find, Indicate, Job, Poll, Progress, SendFinal, SendProgress, Webhook,
+};
 use super::run::Terms;
 use super::spec::{Activity, Batch, ChannelSpec, PollError, Refusal, WebhookReply, WebhookRequest};
 use super::state::StateSource;
 use super::stop::StopSignal;
-use crate::lifecycle::id::ChannelName;
-use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place};
+use crate::lifecycle::id::{BlobId, ChannelName};
+use crate::lifecycle::message::{Attachment, DeliveryKind, OutboundMessage, Place};
 use crate::lifecycle::outcome::{
     Call, CallEnd, CallError, Fault, Ledger, Lookup, SendAnswer, StateWrites, Usage,
 };
@@ -46,12 +49,14 @@ impl Channel {
         adapter: &Adapter,
         spec: ChannelSpec,
         state: Arc<dyn StateSource>,
+        blobs: Arc<dyn BlobStore>,
     ) -> Result<Self, Refusal> {
         let engine = &adapter.0.engine.0;
         let bound = Bound::new(
             adapter.manifest(),
             spec,
             state,
+            blobs,
             &engine.env,
             &engine.dialer,
             &engine.config,
@@ -68,7 +73,9 @@ impl Channel {
         let bound = Arc::clone(&self.0.bound);
         let most = bound.limits.check_ms;
         let standing = Standing::Checking(Arc::clone(&bound));
-        let call = self.call(Way::Inward, standing, most, Check(bound), StopSignal::never()).await;
+        let files = CallFiles::default();
+        let call =
+            self.call(Way::Inward, standing, most, files, Check(bound), StopSignal::never()).await;
         match call.end {
             CallEnd::Answered(problems) => problems,
             CallEnd::Trapped(words) => vec![format!("the adapter's `check` trapped: {words}")],
@@ -104,10 +111,11 @@ impl Channel {
         let bound = Arc::clone(&self.0.bound);
         let standing = Standing::Calling(Arc::clone(&bound), Sends::Allowed);
         let wall_ms = bound.limits.send_ms;
+        let files = given(&message.attachments);
         let progress = match kind {
             DeliveryKind::Final | DeliveryKind::Notice => {
                 return self
-                    .call(Way::Outward, standing, wall_ms, SendFinal(bound, message), stop)
+                    .call(Way::Outward, standing, wall_ms, files, SendFinal(bound, message), stop)
                     .await;
             }
             DeliveryKind::Tool => Progress::Tool,
@@ -116,8 +124,15 @@ impl Channel {
         if !self.0.adapter.manifest().offers.progress {
             return self.not_offered("progress");
         }
-        self.call(Way::Outward, standing, wall_ms, SendProgress(bound, progress, message), stop)
-            .await
+        self.call(
+            Way::Outward,
+            standing,
+            wall_ms,
+            files,
+            SendProgress(bound, progress, message),
+            stop,
+        )
+        .await
     }
 
     /// Asks what became of a message; `since_ms` is when its first attempt began.
@@ -132,7 +147,16 @@ impl Channel {
         }
         let bound = Arc::clone(&self.0.bound);
         let wall_ms = bound.limits.find_ms;
-        self.call(Way::Outward, self.reading(), wall_ms, Find(bound, message, since_ms), stop).await
+        let files = given(&message.attachments);
+        self.call(
+            Way::Outward,
+            self.reading(),
+            wall_ms,
+            files,
+            Find(bound, message, since_ms),
+            stop,
+        )
+        .await
     }
 
     /// Hands a platform's request to the adapter.
@@ -142,7 +166,8 @@ impl Channel {
         }
         let bound = Arc::clone(&self.0.bound);
         let wall_ms = bound.limits.webhook_ms;
-        self.call(Way::Inward, self.reading(), wall_ms, Webhook(bound, request), stop).await
+        let files = CallFiles::default();
+        self.call(Way::Inward, self.reading(), wall_ms, files, Webhook(bound, request), stop).await
     }
 
     /// Fetches messages; may wait at the platform for up to `wait_ms`, which should leave a few
@@ -159,8 +184,8 @@ impl Channel {
         }
         let bound = Arc::clone(&self.0.bound);
         let wall_ms = bound.limits.poll_ms;
-        self.call(Way::Inward, self.reading(), wall_ms, Poll { bound, cursor, wait_ms, most }, stop)
-            .await
+        let (files, job) = (CallFiles::default(), Poll { bound, cursor, wait_ms, most });
+        self.call(Way::Inward, self.reading(), wall_ms, files, job, stop).await
     }
 
     /// Shows or clears an activity; says after how many milliseconds it fades.
@@ -175,7 +200,32 @@ impl Channel {
         }
         let bound = Arc::clone(&self.0.bound);
         let wall_ms = bound.limits.indicate_ms;
-        self.call(Way::Outward, self.reading(), wall_ms, Indicate(bound, place, activity), stop)
+        let files = CallFiles::default();
+        self.call(
+            Way::Outward,
+            self.reading(),
+            wall_ms,
+            files,
+            Indicate(bound, place, activity),
+            stop,
+        )
+        .await
+    }
+
+    /// Fetches a file that is still at the platform into the host's store.
+    pub async fn download(
+        &self,
+        place: Place,
+        file: Attachment,
+        stop: StopSignal,
+    ) -> Call<Result<BlobId, CallError>> {
+        if !self.0.adapter.manifest().offers.files {
+            return self.not_offered("files");
+        }
+        let bound = Arc::clone(&self.0.bound);
+        let wall_ms = bound.limits.download_ms;
+        let files = given(std::slice::from_ref(&file));
+        self.call(Way::Outward, self.reading(), wall_ms, files, Download(bound, place, file), stop)
             .await
     }
 
@@ -189,6 +239,7 @@ impl Channel {
         way: Way,
         standing: Standing,
         wall_ms: u64,
+        files: CallFiles,
         job: J,
         stop: StopSignal,
     ) -> Call<J::Answer> {
@@ -202,6 +253,7 @@ impl Channel {
             wall_ms,
             queue: Some(Arc::clone(queue)),
             stop,
+            files,
         };
         let parts = &self.0.adapter.0;
         parts.engine.0.runner.call(&parts.callee, terms, job).await
@@ -217,4 +269,9 @@ impl Channel {
             digest: self.0.adapter.digest().to_owned(),
         }
     }
+}
+
+/// The files that a call is given with a message. What is no id of ours is none.
+fn given(files: &[Attachment]) -> CallFiles {
+    CallFiles::given(files.iter().filter_map(|file| file.blob().ok().flatten()))
 }

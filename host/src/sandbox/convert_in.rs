@@ -4,6 +4,7 @@
 
 use super::bindings::exports::lastword::channel::{poll, reconcile, webhook};
 use super::bindings::lastword::channel::types as wit;
+use super::blobs::CallFiles;
 use super::guard::Guard;
 use super::limits::CallLimits;
 use super::limits::contract::{
@@ -12,6 +13,8 @@ use super::limits::contract::{
 };
 use super::spec::{Batch, PollError, WebhookReply};
 use super::text::visible;
+use crate::lifecycle::files::FileAccess;
+use crate::lifecycle::id::BlobId;
 use crate::lifecycle::message::{
     AbortRequest, Action, Attachment, AttachmentSource, Audience, Deletion, Extras, Fate,
     InboundEvent, InboundMessage, LateReceipt, OtherEvent, Sender, SentMessage,
@@ -37,6 +40,8 @@ type Read<T> = Result<T, Refused>;
 pub(super) struct Reader<'a> {
     pub(super) guard: &'a Guard,
     pub(super) limits: &'a CallLimits,
+    /// The files that the call was given or has made: it may name no others.
+    pub(super) files: &'a CallFiles,
 }
 
 impl Reader<'_> {
@@ -291,9 +296,8 @@ impl Reader<'_> {
                     words.len()
                 )));
             }
-            wit::AttachmentSource::Blob(_) => {
-                let sentence = "an attachment names a blob, and this call was given none";
-                return Err(Refused::Wrong(sentence.to_owned()));
+            wit::AttachmentSource::Blob(blob) => {
+                AttachmentSource::Blob(self.blob("an attachment", &blob)?.to_string())
             }
         };
         Ok(Attachment {
@@ -301,7 +305,27 @@ impl Reader<'_> {
             media_type: visible(&file.media_type, WORD_BYTES_MAX),
             size_bytes: file.size_bytes,
             source,
+            access: FileAccess::default(),
         })
+    }
+
+    fn blob(&self, what: &str, blob: &str) -> Read<BlobId> {
+        let sentence = || {
+            Refused::Wrong(format!(
+                "{what} names a blob that this call was not given and did not make"
+            ))
+        };
+        self.files.knows(blob).ok_or_else(sentence)
+    }
+
+    pub(super) fn downloaded(
+        &self,
+        said: Result<String, wit::CallError>,
+    ) -> Read<Result<BlobId, CallError>> {
+        match said {
+            Ok(blob) => self.blob("the answer of `download`", &blob).map(Ok),
+            Err(error) => Ok(Err(self.call_error(error))),
+        }
     }
 
     fn late(&self, receipt: wit::LateReceipt) -> Read<LateReceipt> {

@@ -3,7 +3,7 @@
 use super::bindings::exports::lastword::channel::{progress, webhook};
 use super::bindings::lastword::channel::types as wit;
 use super::spec::{Activity, WebhookRequest};
-use crate::lifecycle::message::{OutboundMessage, Place, TextFormat};
+use crate::lifecycle::message::{Attachment, AttachmentSource, OutboundMessage, Place, TextFormat};
 
 pub(super) fn outbound(message: OutboundMessage) -> wit::OutboundMessage {
     wit::OutboundMessage {
@@ -15,13 +15,22 @@ pub(super) fn outbound(message: OutboundMessage) -> wit::OutboundMessage {
             TextFormat::Plain => wit::TextFormat::Plain,
             TextFormat::Markdown => wit::TextFormat::Markdown,
         },
-        attachments: Vec::new(),
+        attachments: message.attachments.into_iter().map(attachment).collect(),
         replaces: None,
         part: message.part,
         parts: message.parts,
         attempt: message.attempt,
         extras: message.extras,
     }
+}
+
+pub(super) fn attachment(file: Attachment) -> wit::Attachment {
+    let Attachment { name, media_type, size_bytes, source, access: _ } = file;
+    let source = match source {
+        AttachmentSource::Remote(words) => wit::AttachmentSource::Remote(words),
+        AttachmentSource::Blob(blob) => wit::AttachmentSource::Blob(blob),
+    };
+    wit::Attachment { name, media_type, size_bytes, source }
 }
 
 pub(super) fn place(place: Place) -> wit::Place {

@@ -4,7 +4,7 @@ use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Result, Store};
 
 use super::bindings::exports::lastword::channel::{
-    adapter, outbound, poll, progress, reconcile, webhook,
+    adapter, files, outbound, poll, progress, reconcile, webhook,
 };
 use super::guest::Guest;
 use super::manifest::Offers;
@@ -17,6 +17,7 @@ pub(super) struct Exports {
     pub(super) reconcile: Option<reconcile::GuestIndices>,
     pub(super) webhook: Option<webhook::GuestIndices>,
     pub(super) poll: Option<poll::GuestIndices>,
+    pub(super) files: Option<files::GuestIndices>,
 }
 
 impl Exports {
@@ -29,6 +30,7 @@ impl Exports {
             reconcile: offers.reconcile.then(|| reconcile::GuestIndices::new(pre)).transpose()?,
             webhook: offers.webhook.then(|| webhook::GuestIndices::new(pre)).transpose()?,
             poll: offers.poll.then(|| poll::GuestIndices::new(pre)).transpose()?,
+            files: offers.files.then(|| files::GuestIndices::new(pre)).transpose()?,
         })
     }
 
@@ -47,6 +49,9 @@ impl Exports {
         }
         if let Some(poll) = &self.poll {
             poll.load(&mut *store, instance)?;
+        }
+        if let Some(files) = &self.files {
+            files.load(&mut *store, instance)?;
         }
         Ok(())
     }

@@ -52,13 +52,7 @@ pub(super) fn judge(
                 "reconcile" => Some(&mut faces.offers.reconcile),
                 "webhook" => Some(&mut faces.offers.webhook),
                 "poll" => Some(&mut faces.offers.poll),
-                "files" => {
-                    faults.push(format!(
-                        "it exports `{export}`, which this host does not serve yet; build the \
-                         adapter without it"
-                    ));
-                    continue;
-                }
+                "files" => Some(&mut faces.offers.files),
                 _ => None,
             },
         };
@@ -152,14 +146,14 @@ mod tests {
 
     #[test]
     fn exports_are_required_offered_ignored_or_refused() {
-        let all = [BOTH.as_slice(), &["lastword:channel/poll@0.1.0", "vendor:x/y@1.0.0"]].concat();
-        let faces = check(&[], &all).unwrap();
-        assert!(faces.offers.poll && !faces.offers.webhook);
+        let more =
+            ["lastword:channel/poll@0.1.0", "lastword:channel/files@0.1.0", "vendor:x/y@1.0.0"];
+        let faces = check(&[], &[BOTH.as_slice(), &more].concat()).unwrap();
+        assert!(faces.offers.poll && faces.offers.files && !faces.offers.webhook);
         assert_eq!(faces.ignored_exports, ["vendor:x/y@1.0.0"]);
         for (exports, word) in [
             (&BOTH[..1], "outbound"),
             (&BOTH[1..], "adapter"),
-            (&[BOTH[0], BOTH[1], "lastword:channel/files@0.1.0"][..], "files"),
             (&[BOTH[0], BOTH[1], "lastword:channel/edits@0.1.0"][..], "edits"),
             (&[BOTH[0], BOTH[1], "lastword:channel/poll@0.2.0"][..], "0.2.0"),
         ] {

@@ -59,6 +59,11 @@ impl Guard {
         holds(&self.secrets).then_some(Leak::Secret)
     }
 
+    /// Begins a search through something too long to be held whole.
+    pub(super) fn search_of_files(&self) -> PieceSearch<'_> {
+        PieceSearch { guard: self, tail: Vec::new() }
+    }
+
     /// `bytes` without any secret. Untouched where there is none.
     pub(super) fn redact<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let Some(search) = self.secrets.as_ref().filter(|search| search.is_match(bytes)) else {
@@ -80,6 +85,29 @@ impl Guard {
             Cow::Borrowed(_) => text,
             Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         }
+    }
+}
+
+/// A search for secrets in what comes in pieces.
+pub(super) struct PieceSearch<'a> {
+    guard: &'a Guard,
+    /// The end of what came before: a secret may stand across two pieces.
+    tail: Vec<u8>,
+}
+
+impl PieceSearch<'_> {
+    /// Whether a secret ends in this piece.
+    pub(super) fn holds_secret(&mut self, piece: &[u8]) -> bool {
+        let Some(search) = &self.guard.secrets else { return false };
+        let overlap = search.max_pattern_len().saturating_sub(1);
+        let seam = [self.tail.as_slice(), &piece[..overlap.min(piece.len())]].concat();
+        if search.is_match(&seam) || search.is_match(piece) {
+            return true;
+        }
+        self.tail.extend_from_slice(piece);
+        let from = self.tail.len().saturating_sub(overlap);
+        self.tail.drain(..from);
+        false
     }
 }
 
@@ -168,6 +196,19 @@ mod tests {
             let clean = guard.redact_text(around);
             assert!(clean.contains("[redacted]") && clean.starts_with("before "), "{clean}");
             assert_eq!(guard.leak(clean.as_bytes()), None, "{clean}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_wherever_a_file_is_cut() {
+        let guard = guard();
+        let text = [b"before ".as_slice(), SECRET, b" after"].concat();
+        for size in 1..text.len() {
+            let mut search = guard.search_of_files();
+            assert!(text.chunks(size).any(|piece| search.holds_secret(piece)), "{size}");
+            let mut search = guard.search_of_files();
+            let other = vec![b's'; 100];
+            assert!(!other.chunks(size).any(|piece| search.holds_secret(piece)), "{size}");
         }
     }
 

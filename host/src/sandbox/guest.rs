@@ -10,6 +10,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::WasiCtx;
 
+use super::blobs::CallFiles;
 use super::bound::Bound;
 use super::egress::{Sends, Wire};
 use super::limits::CallLimits;
@@ -28,6 +29,7 @@ pub(super) struct Guest {
     pub(super) log: LogSink,
     pub(super) wire: Wire,
     pub(super) state: CallState,
+    pub(super) files: CallFiles,
     pub(super) meter: Meter,
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
@@ -52,6 +54,7 @@ impl Guest {
         limits: Arc<CallLimits>,
         chance: Chance,
         log: LogSink,
+        files: CallFiles,
         deadline: Duration,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -65,6 +68,7 @@ impl Guest {
             log,
             wire: Wire::default(),
             state: CallState::default(),
+            files,
             table,
             deadline,
         }

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use wasmtime::Result;
 
 use super::bindings::lastword::channel::{blobs, env, http, log, secrets, settings, state, types};
-use super::egress::{Address, Body, EgressError, EgressRequest, Sends};
+use super::blobs::{BlobError, NoBlob};
+use super::bound::Bound;
+use super::egress::{Address, Body, Content, EgressError, EgressRequest, OneCall, Part, Sends};
 use super::guest::{Guest, Standing};
 use super::limits::contract::RANDOM_BYTES_MAX;
 use super::log_sink::Level;
 use super::secrets::MacKind;
 use super::state::StateError;
-
-/// Why nothing of files is served yet, for the guest that asks.
-const NO_FILES: &str = "this host serves no files yet: send the message without them";
 
 impl types::Host for Guest {}
 
@@ -23,61 +22,85 @@ impl http::Host for Guest {
         &mut self,
         request: http::Request,
     ) -> Result<std::result::Result<http::Response, http::Error>> {
-        let bound = Arc::clone(self.bound("http.fetch")?);
-        if let Err(over) = self.count_typed()? {
-            return Ok(Err(http::Error::Denied(over)));
-        }
-        let sends = match &self.standing {
-            Standing::Calling(_, sends) => *sends,
-            Standing::Checking(_) | Standing::Unbound => {
-                let sentence = "`check` has no network: it is asked about settings alone";
-                return Ok(Err(http::Error::Denied(sentence.to_owned())));
-            }
-        };
-        let request = match read_request(request) {
-            Ok(request) => request,
+        let (bound, sends, request) = match self.outward("http.fetch", request)? {
+            Ok(outward) => outward,
             Err(denied) => return Ok(Err(http::Error::Denied(denied))),
         };
-        let answer = fetch(self, &bound, request, sends).await;
-        Ok(answer.map_err(|error| match error {
-            EgressError::Denied(why) => http::Error::Denied(why),
-            EgressError::NotSent(why) => http::Error::NotSent(why),
-            EgressError::RequestTooLarge(why) => http::Error::RequestTooLarge(why),
-            EgressError::Unanswered(why) => http::Error::Unanswered(why),
-            EgressError::AnswerTooLarge(status) => http::Error::AnswerTooLarge(status),
+        let answer = bound.egress.fetch(self.one_call(sends), request).await;
+        self.wire.denied += u32::from(matches!(answer, Err(EgressError::Denied(_))));
+        Ok(answer.map_err(http_error).map(|answer| http::Response {
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body,
         }))
     }
 
     async fn download(
         &mut self,
-        _: http::Request,
+        request: http::Request,
     ) -> Result<std::result::Result<http::Saved, http::Error>> {
-        self.bound("http.download")?;
-        let over = self.count_typed()?.err();
-        Ok(Err(http::Error::Denied(over.unwrap_or_else(|| NO_FILES.to_owned()))))
+        let (bound, sends, request) = match self.outward("http.download", request)? {
+            Ok(outward) => outward,
+            Err(denied) => return Ok(Err(http::Error::Denied(denied))),
+        };
+        let saved = bound.egress.download(self.one_call(sends), request).await;
+        self.wire.denied += u32::from(matches!(saved, Err(EgressError::Denied(_))));
+        Ok(saved.map_err(http_error).map(|saved| http::Saved {
+            status: saved.status,
+            headers: saved.headers,
+            blob: saved.blob.map(|blob| blob.to_string()),
+            size_bytes: saved.size_bytes,
+        }))
     }
 }
 
-async fn fetch(
-    guest: &mut Guest,
-    bound: &super::bound::Bound,
-    request: EgressRequest,
-    sends: Sends,
-) -> std::result::Result<http::Response, EgressError> {
-    let answer = bound.egress.fetch(&mut guest.wire, request, sends, guest.deadline).await;
-    guest.wire.denied += u32::from(matches!(answer, Err(EgressError::Denied(_))));
-    let answer = answer?;
-    Ok(http::Response { status: answer.status, headers: answer.headers, body: answer.body })
+fn http_error(error: EgressError) -> http::Error {
+    match error {
+        EgressError::Denied(why) => http::Error::Denied(why),
+        EgressError::NotSent(why) => http::Error::NotSent(why),
+        EgressError::RequestTooLarge(why) => http::Error::RequestTooLarge(why),
+        EgressError::Unanswered(why) => http::Error::Unanswered(why),
+        EgressError::AnswerTooLarge(status) => http::Error::AnswerTooLarge(status),
+    }
 }
 
-fn read_request(request: http::Request) -> std::result::Result<EgressRequest, String> {
-    let body = match request.body {
-        None => None,
-        Some(http::Body::Bytes(bytes)) => Some(Body::Bytes(bytes)),
-        Some(http::Body::Form(fields)) => Some(Body::Form(fields)),
-        Some(http::Body::Blob(_) | http::Body::Multipart(_)) => return Err(NO_FILES.to_owned()),
-    };
-    Ok(EgressRequest {
+type Outward = (Arc<Bound>, Sends, EgressRequest);
+
+impl Guest {
+    /// What every request needs before it goes out: a channel, a count, a call with a network.
+    fn outward(
+        &mut self,
+        import: &str,
+        request: http::Request,
+    ) -> Result<std::result::Result<Outward, String>> {
+        let bound = Arc::clone(self.bound(import)?);
+        if let Err(over) = self.count_typed()? {
+            return Ok(Err(over));
+        }
+        let sends = match &self.standing {
+            Standing::Calling(_, sends) => *sends,
+            Standing::Checking(_) | Standing::Unbound => {
+                let sentence = "`check` has no network: it is asked about settings alone";
+                return Ok(Err(sentence.to_owned()));
+            }
+        };
+        Ok(Ok((bound, sends, read_request(request))))
+    }
+
+    fn one_call(&mut self, sends: Sends) -> OneCall<'_> {
+        let (wire, files, deadline) = (&mut self.wire, &mut self.files, self.deadline);
+        OneCall { wire, files, sends, deadline }
+    }
+}
+
+fn read_request(request: http::Request) -> EgressRequest {
+    let body = request.body.map(|body| match body {
+        http::Body::Bytes(bytes) => Body::Bytes(bytes),
+        http::Body::Form(fields) => Body::Form(fields),
+        http::Body::Blob(blob) => Body::Blob(blob),
+        http::Body::Multipart(parts) => Body::Multipart(parts.into_iter().map(read_part).collect()),
+    });
+    EgressRequest {
         target: request.target,
         method: request.method,
         address: match request.address {
@@ -88,33 +111,90 @@ fn read_request(request: http::Request) -> std::result::Result<EgressRequest, St
         headers: request.headers,
         body,
         timeout_ms: request.timeout_ms,
-    })
+    }
+}
+
+fn read_part(part: http::Part) -> Part {
+    let http::Part { name, file_name, media_type, content } = part;
+    let content = match content {
+        http::Content::Bytes(bytes) => Content::Bytes(bytes),
+        http::Content::Blob(blob) => Content::Blob(blob),
+    };
+    Part { name, file_name, media_type, content }
 }
 
 impl Guest {
-    fn no_blobs<T>(&mut self, import: &str) -> Result<std::result::Result<T, blobs::Error>> {
-        self.bound(import)?;
-        let over = self.count_typed()?.err();
-        Ok(Err(blobs::Error::Unavailable(over.unwrap_or_else(|| NO_FILES.to_owned()))))
+    /// The channel of an import about files, or why there are none for this call.
+    fn with_files(
+        &mut self,
+        import: &str,
+    ) -> Result<std::result::Result<Arc<Bound>, blobs::Error>> {
+        let bound = Arc::clone(self.bound(import)?);
+        if let Err(over) = self.count_typed()? {
+            return Ok(Err(blobs::Error::Unavailable(over)));
+        }
+        match &self.standing {
+            Standing::Calling(..) => Ok(Ok(bound)),
+            Standing::Checking(_) | Standing::Unbound => {
+                let sentence = "`check` has no files: it is asked about settings alone";
+                Ok(Err(blobs::Error::Unavailable(sentence.to_owned())))
+            }
+        }
+    }
+}
+
+fn no_blob(no: NoBlob) -> blobs::Error {
+    match no {
+        NoBlob::Unknown => blobs::Error::UnknownBlob,
+        NoBlob::Denied(why) => blobs::Error::Unavailable(format!("the file {why}")),
+        NoBlob::Unavailable(why) => blobs::Error::Unavailable(why),
+    }
+}
+
+fn blob_error(error: BlobError) -> blobs::Error {
+    match error {
+        BlobError::OverQuota(why) => blobs::Error::OverQuota(why),
+        BlobError::Unavailable(why) => blobs::Error::Unavailable(why),
     }
 }
 
 impl blobs::Host for Guest {
-    fn size(&mut self, _: String) -> Result<std::result::Result<u64, blobs::Error>> {
-        self.no_blobs("blobs.size")
+    async fn size(&mut self, blob: String) -> Result<std::result::Result<u64, blobs::Error>> {
+        let bound = match self.with_files("blobs.size")? {
+            Ok(bound) => bound,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(self.files.size(&bound.files, &blob).await.map_err(no_blob))
     }
 
-    fn read(
+    async fn read(
         &mut self,
-        _: String,
-        _: u64,
-        _: u32,
+        blob: String,
+        offset: u64,
+        count: u32,
     ) -> Result<std::result::Result<Vec<u8>, blobs::Error>> {
-        self.no_blobs("blobs.read")
+        let bound = match self.with_files("blobs.read")? {
+            Ok(bound) => bound,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(self.files.read(&bound.files, &blob, offset, count).await.map_err(no_blob))
     }
 
-    fn write(&mut self, _: Vec<u8>) -> Result<std::result::Result<String, blobs::Error>> {
-        self.no_blobs("blobs.write")
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<std::result::Result<String, blobs::Error>> {
+        let bound = match self.with_files("blobs.write")? {
+            Ok(bound) => bound,
+            Err(error) => return Ok(Err(error)),
+        };
+        let size = bytes.len() as u64;
+        if let Err(over) = self.files.spend_in(size, bound.limits.file_bytes) {
+            return Ok(Err(blobs::Error::OverQuota(over)));
+        }
+        let stored = async {
+            let mut sink = bound.files.store.create(&bound.name).await?;
+            sink.write(&bytes).await?;
+            self.files.commit(sink).await
+        };
+        Ok(stored.await.map_err(blob_error).map(|(blob, _)| blob.to_string()))
     }
 }
 

@@ -15,7 +15,8 @@ use super::guest::Guest;
 use super::manifest::{Manifest, Offers};
 use super::spec::{Activity, Batch, PollError, WebhookReply, WebhookRequest};
 use super::{convert_out, manifest_read};
-use crate::lifecycle::message::{OutboundMessage, Place};
+use crate::lifecycle::id::BlobId;
+use crate::lifecycle::message::{Attachment, OutboundMessage, Place};
 use crate::lifecycle::outcome::{CallError, Fault, Lookup, SendAnswer};
 
 /// One call of one export.
@@ -34,8 +35,8 @@ pub(super) trait Job: Send {
     ) -> impl Future<Output = Result<Self::Answer>> + Send;
 }
 
-fn reader(bound: &Bound) -> Reader<'_> {
-    Reader { guard: &bound.guard, limits: &bound.limits }
+fn reader<'a>(bound: &'a Bound, store: &'a Store<Guest>) -> Reader<'a> {
+    Reader { guard: &bound.guard, limits: &bound.limits, files: &store.data().files }
 }
 
 /// An optional export that the caller knows to be there.
@@ -121,7 +122,7 @@ impl Job for SendFinal {
         let outbound = exports.outbound.load(&mut *store, &instance)?;
         let message = convert_out::outbound(self.1);
         let said = outbound.call_send_final(&mut *store, &message).await?;
-        Ok(reader(&self.0).send_answer(said)?)
+        Ok(reader(&self.0, store).send_answer(said)?)
     }
 }
 
@@ -159,7 +160,7 @@ impl Job for SendProgress {
         };
         let message = convert_out::outbound(self.2);
         let said = progress.call_send_progress(&mut *store, kind, &message).await?;
-        Ok(reader(&self.0).send_answer(said)?)
+        Ok(reader(&self.0, store).send_answer(said)?)
     }
 }
 
@@ -182,7 +183,7 @@ impl Job for Indicate {
         let progress = offered(&exports.progress, "progress")?.load(&mut *store, &instance)?;
         let (place, activity) = (convert_out::place(self.1), convert_out::activity(self.2));
         let said = progress.call_indicate(&mut *store, &place, activity).await?;
-        Ok(said.map_err(|error| reader(&self.0).call_error(error)))
+        Ok(said.map_err(|error| reader(&self.0, store).call_error(error)))
     }
 }
 
@@ -205,7 +206,7 @@ impl Job for Find {
         let reconcile = offered(&exports.reconcile, "reconcile")?.load(&mut *store, &instance)?;
         let message = convert_out::outbound(self.1);
         let said = reconcile.call_find(&mut *store, &message, self.2).await?;
-        Ok(reader(&self.0).lookup(said)?)
+        Ok(reader(&self.0, store).lookup(said)?)
     }
 }
 
@@ -228,7 +229,7 @@ impl Job for Webhook {
         let webhook = offered(&exports.webhook, "webhook")?.load(&mut *store, &instance)?;
         let request = convert_out::webhook(self.1, self.0.public_url.as_deref());
         let said = webhook.call_handle(&mut *store, &request).await?;
-        match reader(&self.0).webhook_reply(said) {
+        match reader(&self.0, store).webhook_reply(said) {
             Ok(reply) => Ok(reply),
             Err(Refused::TooMuch(why)) => {
                 let why = self.0.guard.redact_text(why);
@@ -263,7 +264,7 @@ impl Job for Poll {
         let poll = offered(&exports.poll, "poll")?.load(&mut *store, &instance)?;
         let cursor = self.cursor.as_deref();
         let said = poll.call_next(&mut *store, cursor, self.wait_ms, self.most).await?;
-        match reader(&self.bound).batch(said, self.most) {
+        match reader(&self.bound, store).batch(said, self.most) {
             Ok(batch) => Ok(batch),
             Err(Refused::TooMuch(why)) => {
                 let fault = Fault::new("too_much", self.bound.guard.redact_text(why));
@@ -271,6 +272,29 @@ impl Job for Poll {
             }
             Err(wrong @ Refused::Wrong(_)) => Err(wrong.into()),
         }
+    }
+}
+
+/// `files.download`.
+pub(super) struct Download(pub(super) Arc<Bound>, pub(super) Place, pub(super) Attachment);
+
+impl Job for Download {
+    type Answer = std::result::Result<BlobId, CallError>;
+
+    fn label(&self) -> &'static str {
+        "download"
+    }
+
+    async fn run(
+        self,
+        store: &mut Store<Guest>,
+        instance: Instance,
+        exports: &Exports,
+    ) -> Result<Self::Answer> {
+        let files = offered(&exports.files, "files")?.load(&mut *store, &instance)?;
+        let (place, file) = (convert_out::place(self.1), convert_out::attachment(self.2));
+        let said = files.call_download(&mut *store, &place, &file).await?;
+        Ok(reader(&self.0, store).downloaded(said)?)
     }
 }
 

@@ -43,6 +43,10 @@ pub struct CallLimits {
     pub request_body_bytes: u64,
     /// Bytes of one answer's body, decompressed.
     pub answer_body_bytes: u64,
+    /// Bytes of one file; the files of one call together may have some times as many.
+    pub file_bytes: u64,
+    /// Wall clock of `files.download`.
+    pub download_ms: u64,
     /// Time to look a name up, connect and agree on TLS.
     pub connect_ms: u64,
     /// Time between two pieces of an answer once its first byte is there.
@@ -90,6 +94,8 @@ impl Default for CallLimits {
             bytes_in: 16 << 20,
             request_body_bytes: 8 << 20,
             answer_body_bytes: 8 << 20,
+            file_bytes: 64 << 20,
+            download_ms: 60_000,
             connect_ms: 10_000,
             between_bytes_ms: 10_000,
             log_lines: 200,

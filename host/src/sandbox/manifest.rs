@@ -29,6 +29,8 @@ pub struct Offers {
     pub reconcile: bool,
     pub webhook: bool,
     pub poll: bool,
+    #[serde(default)]
+    pub files: bool,
 }
 
 /// A place that the adapter asks to talk to.

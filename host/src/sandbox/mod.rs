@@ -1,7 +1,7 @@
 //! The only room that names the engine: admission, instances, imports, egress, grants.
 //!
 //! It knows no store, no workers and no config files. State comes in through [`StateSource`],
-//! secrets through [`SecretMap`], and one call gives back one value: how it ended, what left on
+//! secrets through [`SecretMap`], files through [`BlobStore`], and one call gives back one value: how it ended, what left on
 //! the wire, what it wants remembered, what it used.
 //!
 //! ```text
@@ -12,6 +12,7 @@
 
 mod admission;
 mod bindings;
+mod blobs;
 mod bound;
 mod cache;
 mod channel;
@@ -44,6 +45,7 @@ mod wasi;
 mod tests;
 
 pub use admission::{Adapter, Admitted};
+pub use blobs::{BlobError, BlobSink, BlobStore, NoBlobs, OpenBlob};
 pub use channel::Channel;
 pub use engine::Engine;
 pub use limits::{CallLimits, EngineConfig};

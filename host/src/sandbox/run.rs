@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::InstancePre;
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
+use super::blobs::CallFiles;
 use super::convert_in::Refused;
 use super::exports::Exports;
 use super::guest::{Chance, Guest, Standing};
@@ -53,6 +54,8 @@ pub(super) struct Terms {
     /// The channel's own permits.
     pub(super) queue: Option<Arc<Semaphore>>,
     pub(super) stop: StopSignal,
+    /// The files that the call is given.
+    pub(super) files: CallFiles,
 }
 
 /// Held while a call runs.
@@ -70,13 +73,13 @@ impl Runner {
         job: J,
     ) -> Call<J::Answer> {
         let begun = self.env.elapsed();
-        let Terms { standing, limits, wall_ms, queue, mut stop } = terms;
+        let Terms { standing, limits, wall_ms, queue, mut stop, files } = terms;
         let deadline = begun + Duration::from_millis(wall_ms);
         let permits = match self.permits(queue, deadline, &mut stop).await {
             Ok(permits) => permits,
             Err(end) => return not_run(end, &standing, callee),
         };
-        let guest = self.guest(callee, standing, limits, deadline, job.label());
+        let guest = self.guest(callee, standing, limits, deadline, (job.label(), files));
         let (end, guest, cpu) = self.run(callee, guest, job, &mut stop).await;
         drop(permits);
         let mut call = facts(end, guest, callee);
@@ -119,7 +122,7 @@ impl Runner {
         standing: Standing,
         limits: Arc<CallLimits>,
         deadline: Duration,
-        label: &str,
+        (label, files): (&str, CallFiles),
     ) -> Guest {
         let call = format!("{label} {}", self.calls.fetch_add(1, Ordering::Relaxed));
         let (channel, guard, chance) = match &standing {
@@ -129,7 +132,7 @@ impl Runner {
             }
         };
         let log = LogSink::new(channel, &callee.digest, call, guard, &limits);
-        Guest::new(standing, limits, chance, log, deadline)
+        Guest::new(standing, limits, chance, log, files, deadline)
     }
 
     async fn run<J: Job>(

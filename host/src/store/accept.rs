@@ -1,5 +1,6 @@
 //! Accepting: a platform's batch goes in whole or not at all, each message once.
 
+use super::blobs::Holder;
 use super::events::Overtaken;
 use super::face::{Accept, Accepted, AcceptedEvent, StoreError};
 use super::later::Due;
@@ -320,6 +321,8 @@ impl Step<'_> {
              VALUES (?1, ?2, ?3, ?4)",
             (conversation, key, to_json(message)?, now_ms),
         )?;
+        let holder = Holder::Context(self.db.last_insert_rowid());
+        self.hold_files_of(holder, &message.attachments)?;
         // The newest are kept: what was said last is what the next turn is about.
         self.execute(
             "DELETE FROM context WHERE conversation_id = ?1 AND turn_id IS NULL AND id <=

@@ -433,6 +433,7 @@ impl Core {
             Command::Sweep(sweep) => step.sweep(sweep),
             Command::Probe(probe) => step.probe(probe),
             Command::Pull(command) => step.pull(*command),
+            Command::Blob(command) => step.blob(command).map(Answer::Blob),
         }
     }
 }

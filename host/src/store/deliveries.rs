@@ -1,6 +1,7 @@
 //! Deliveries: made by a turn's try, and claimed, the attempt on disk before the adapter is
 //! called.
 
+use super::blobs::Holder;
 use super::face::{ClaimedDelivery, DeliveryClaim, DeliveryWork, Guarded, Lease, NewDelivery};
 use super::line::RowFacts;
 use super::step::{NEVER_MS, Result, Step, from_json, kind_code, ms, to_json};
@@ -113,6 +114,7 @@ impl Step<'_> {
                     next_at_ms
                 ],
             )?;
+            self.hold_files(Holder::Delivery(number), body.channel, &row.body.attachments)?;
             let id = DeliveryId { number, nonce };
             self.row_made(id, body.channel, origin.turn.map(|(turn, _)| turn), row.kind)?;
             ids.push(id);
@@ -373,6 +375,7 @@ impl Step<'_> {
             place: Place { conversation, context, reply_to },
             text: reply.text,
             format: reply.format,
+            attachments: reply.attachments,
             part: row.part,
             parts,
             attempt: call,

@@ -9,6 +9,7 @@ use super::accept::{
     CONTENTS_PER_KEY_MAX, Known, NO_CONTENT, Taken, contents_of, key, message_content, stored,
     used_too_often,
 };
+use super::blobs::Holder;
 use super::face::AcceptedEvent;
 use super::pieces::{Remains, with_text_of};
 use super::step::{Result, Step, from_json, to_json};
@@ -80,6 +81,7 @@ impl Step<'_> {
         let Some((id, old)) = self.kept(conversation, key)? else { return Ok(false) };
         let new = with_text_of(old, edited);
         self.execute("UPDATE context SET payload = ?2 WHERE id = ?1", (id, to_json(&new)?))?;
+        self.hold_files_anew(Holder::Context(id), &new.attachments)?;
         Ok(true)
     }
 

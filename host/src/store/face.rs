@@ -2,6 +2,7 @@
 //! transaction step; an engine runs batches of them. That is the seam for a second engine, and
 //! what a conformance suite speaks. No SQL type stands here.
 
+use super::blob_face::{BlobAnswer, BlobCommand};
 use super::later::{Fell, Post, Posted};
 use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::{BootId, ChannelName, ClaimToken, DeliveryId, TurnId};
@@ -379,6 +380,7 @@ pub enum Command {
     Probe(Probe),
     /// Of pull workers.
     Pull(Box<super::pull_face::PullCommand>),
+    Blob(BlobCommand),
 }
 
 /// What a guarded command on a claimed row came to.
@@ -464,6 +466,7 @@ pub enum Answer {
     Changed(u64),
     /// For `FallDue`.
     Fell(Fell),
+    Blob(BlobAnswer),
 }
 
 /// Why a command was not carried out. Nothing of it was written.

@@ -3,6 +3,7 @@
 //! It knows no wasm and no network, and calls nobody inside a transaction. Rows never leave it as
 //! the engine's types: [`face`] has the commands and their answers, [`query`] what may be read.
 
+pub mod blob_face;
 pub mod bulk;
 pub mod face;
 pub mod handle;
@@ -13,6 +14,7 @@ pub mod request;
 
 mod accept;
 mod attempts;
+mod blobs;
 pub mod channels;
 mod core;
 mod deliveries;
@@ -46,6 +48,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use blob_face::*;
 pub use bulk::*;
 pub use channels::HoldBy;
 pub use core::{Core, CoreStats};

@@ -1,6 +1,7 @@
 //! The row of a new turn: in line at once, or out of line until it is due; too old a message
 //! expires as it comes.
 
+use super::blobs::Holder;
 use super::due::Begins;
 use super::face::StoreError;
 use super::later::Due;
@@ -89,6 +90,10 @@ impl Step<'_> {
             ],
         )?;
         let turn = TurnId { number, nonce };
+        self.hold_files(Holder::Turn(number), new.channel, &new.message.attachments)?;
+        if let Some(before) = new.replay_of {
+            self.inherit_fetched(before, number, new.message.attachments.len())?;
+        }
         self.turn_made(turn, new.channel, state, code)?;
         Ok((turn, state))
     }

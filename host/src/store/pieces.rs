@@ -3,6 +3,7 @@
 //! until the turn begins.
 
 use super::accept::read_message;
+use super::blobs::Holder;
 use super::step::{Result, Step, from_json, to_json, turn_code, turn_id};
 use crate::lifecycle::group;
 use crate::lifecycle::id::TurnId;
@@ -165,12 +166,15 @@ impl Step<'_> {
 
     /// Changes what a turn that has not run will be told.
     fn rewrite(&mut self, turn: TurnId, message: &InboundMessage) -> Result<()> {
-        self.execute(
+        let changed = self.execute(
             "UPDATE turn SET payload = ?2, external_id = ?3
              WHERE id = ?1 AND state = 0 AND try = 0",
             (turn.number, to_json(message)?, &message.external_id),
         )?;
-        Ok(())
+        if changed == 0 {
+            return Ok(());
+        }
+        self.hold_files_anew(Holder::Turn(turn.number), &message.attachments)
     }
 
     /// Puts new text and files in place of those of a turn that has not run: `false` where it has,

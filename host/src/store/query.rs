@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::blob_face::{BlobQuery, BlobRows};
 use super::face::{DeliveryClaim, TurnClaim};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::lease::PullLease;
@@ -276,6 +277,7 @@ pub enum Query {
     Summary,
     /// Per channel, what costs the same however many rows wait: for metrics.
     Gauges,
+    Blob(BlobQuery),
 }
 
 /// When something is due.
@@ -323,4 +325,5 @@ pub enum Rows {
     },
     Summary(Summary),
     Gauges(Vec<super::gauges::ChannelGauges>),
+    Blob(BlobRows),
 }

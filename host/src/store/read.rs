@@ -77,6 +77,7 @@ impl Reader<'_> {
             }
             Query::Summary => self.summary().map(Rows::Summary),
             Query::Gauges => self.gauges().map(Rows::Gauges),
+            Query::Blob(query) => self.blob(query).map(Rows::Blob),
         }
     }
 

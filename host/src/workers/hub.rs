@@ -14,6 +14,7 @@ use super::pull::PullDesk;
 use super::rules::{STORE_RETRY_MS, WorkerRules};
 use super::shutdown::{Phase, Shutdown};
 use super::status::Status;
+use super::turn_files::FileMeans;
 use crate::env::Env;
 use crate::gate::{Approach, Gate};
 use crate::handler::{Handler, LogPayloads};
@@ -32,6 +33,7 @@ pub struct Hub {
     pub handler: Option<Arc<dyn Handler>>,
     /// Where workers wait that fetch them.
     pub pull: Option<PullDesk>,
+    pub file_means: FileMeans,
     pub desk: Arc<TurnDesk>,
     /// Wakes the timer.
     pub(super) timer_hint: Notify,

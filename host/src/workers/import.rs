@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::hub::{Hub, wrong_answer};
 use super::parts::rows_of;
-use super::ports::TextLimit;
+use super::ports::{AdapterFacts, TextLimit};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::import::ImportEntry;
 use crate::lifecycle::message::{DeliveryKind, Reply};
@@ -77,8 +77,10 @@ fn row_of(entry: ImportEntry, limit: Option<TextLimit>) -> ImportRow {
     let ImportEntry { external_id, channel, conversation, context, reply_to, texts, format, facts } =
         entry;
     let replies = texts.into_iter().map(|text| Reply { text, format, ..Reply::default() });
+    // Only texts are imported: of the platform their limit alone matters.
+    let facts_of = AdapterFacts { text: limit, ..AdapterFacts::default() };
     let mut rows: Vec<_> =
-        replies.flat_map(|reply| rows_of(DeliveryKind::Final, reply, limit)).collect();
+        replies.flat_map(|reply| rows_of(DeliveryKind::Final, reply, &facts_of)).collect();
     let parts = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     for (part, row) in (1..).zip(&mut rows) {
         (row.part, row.parts) = (part, parts);

@@ -39,6 +39,7 @@ pub mod shutdown;
 pub mod status;
 pub mod sweeps;
 mod timer;
+pub mod turn_files;
 mod turn_output;
 mod turn_run;
 mod turn_try;
@@ -64,6 +65,7 @@ use ports::Adapter;
 use rules::{PullRules, STOP_JOIN_MS, WorkerRules};
 use shutdown::{Phase, Shutdown};
 use status::{Snapshot, Status};
+pub use turn_files::FileMeans;
 
 /// What the workers are made of.
 pub struct Parts {
@@ -74,6 +76,7 @@ pub struct Parts {
     pub answering: Answering,
     /// The channels that are served; refused ones are left out.
     pub adapters: Vec<(ChannelName, Arc<dyn Adapter>)>,
+    pub file_means: FileMeans,
 }
 
 /// What answers turns.
@@ -103,7 +106,7 @@ impl Workers {
     /// Puts them together; nothing runs yet. The store was told its rules and its channels.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { env, store, gate, rules, answering, adapters } = parts;
+        let Parts { env, store, gate, rules, answering, adapters, file_means } = parts;
         let (handler, pull) = match answering {
             Answering::Handler(handler) => (Some(handler), None),
             Answering::Pull(rules) => (None, Some(pull::PullDesk::new(rules))),
@@ -131,6 +134,7 @@ impl Workers {
             channels,
             handler,
             pull,
+            file_means,
         };
         Self { hub: Arc::new(hub) }
     }

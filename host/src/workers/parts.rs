@@ -1,29 +1,23 @@
-//! Rows of a reply: one per part that fits the platform.
+//! Rows of a reply: one per message of the platform.
 
-use super::ports::TextLimit;
+use super::ports::{AdapterFacts, TextLimit};
 use crate::lifecycle::message::{DeliveryKind, Reply};
+use crate::lifecycle::parts::{PartLimits, parts_of};
 use crate::lifecycle::split;
 use crate::sandbox::TextUnit;
 use crate::store::NewDelivery;
 
-/// The rows of a reply, in order. Format and extras go with every part.
-pub(super) fn rows_of(
-    kind: DeliveryKind,
-    reply: Reply,
-    limit: Option<TextLimit>,
-) -> Vec<NewDelivery> {
-    let Some(limit) = limit else {
-        return vec![NewDelivery { kind, body: reply, part: 1, parts: 1 }];
+/// The rows of a reply, in order.
+pub(super) fn rows_of(kind: DeliveryKind, reply: Reply, facts: &AdapterFacts) -> Vec<NewDelivery> {
+    let limits = PartLimits {
+        text: facts.text.map(pure),
+        caption: facts.caption.map(pure),
+        files: facts.files,
+        file_bytes: facts.file_bytes,
     };
-    let texts = split::split(&reply.text, pure(limit));
-    let parts = u32::try_from(texts.len()).unwrap_or(u32::MAX);
-    (1..)
-        .zip(texts)
-        .map(|(part, text)| {
-            let body = Reply { text, format: reply.format, extras: reply.extras.clone() };
-            NewDelivery { kind, body, part, parts }
-        })
-        .collect()
+    let bodies = parts_of(reply, &limits);
+    let parts = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
+    (1..).zip(bodies).map(|(part, body)| NewDelivery { kind, body, part, parts }).collect()
 }
 
 fn pure(limit: TextLimit) -> split::TextLimit {
@@ -39,13 +33,17 @@ fn pure(limit: TextLimit) -> split::TextLimit {
 mod tests {
     use super::*;
 
+    fn facts(text: Option<TextLimit>) -> AdapterFacts {
+        AdapterFacts { text, ..AdapterFacts::default() }
+    }
+
     #[test]
     fn a_long_reply_makes_rows_that_fit_and_say_which_part_they_are() {
         let text = "word ".repeat(40).trim_end().to_owned();
         let extras = vec![("key".to_owned(), "value".to_owned())];
         let reply = Reply { text, extras: extras.clone(), ..Reply::default() };
         let limit = TextLimit { most: 50, unit: TextUnit::Chars };
-        let rows = rows_of(DeliveryKind::Final, reply, Some(limit));
+        let rows = rows_of(DeliveryKind::Final, reply, &facts(Some(limit)));
         assert!(rows.len() >= 4);
         for (place, row) in (1..).zip(&rows) {
             assert_eq!((row.part, row.parts as usize), (place, rows.len()));
@@ -57,7 +55,7 @@ mod tests {
     #[test]
     fn a_reply_without_a_limit_is_one_row_as_it_is() {
         let reply = Reply { text: "x".repeat(100_000), ..Reply::default() };
-        let rows = rows_of(DeliveryKind::Block, reply.clone(), None);
+        let rows = rows_of(DeliveryKind::Block, reply.clone(), &facts(None));
         assert_eq!(
             rows,
             [NewDelivery { kind: DeliveryKind::Block, body: reply, part: 1, parts: 1 }]

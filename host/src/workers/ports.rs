@@ -8,7 +8,8 @@
 use async_trait::async_trait;
 
 use crate::gate::StopHandle;
-use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place};
+use crate::lifecycle::id::BlobId;
+use crate::lifecycle::message::{Attachment, DeliveryKind, OutboundMessage, Place};
 use crate::lifecycle::outcome::{
     Call, CallEnd, CallError, Fault, Ledger, Lookup, SendAnswer, StateWrites, Usage,
 };
@@ -21,6 +22,12 @@ pub struct AdapterFacts {
     pub offers: Offers,
     /// The longest text of one platform message; none where there is no limit.
     pub text: Option<TextLimit>,
+    /// The longest text beside files; none where it is that of `text`.
+    pub caption: Option<TextLimit>,
+    /// Files in one message; 0 where it takes none.
+    pub files: u32,
+    /// Bytes of one file.
+    pub file_bytes: Option<u64>,
     /// The least time between two messages of one conversation, and of the whole channel.
     pub conversation_interval_ms: u64,
     pub channel_interval_ms: u64,
@@ -66,6 +73,16 @@ pub trait Adapter: Send + Sync + 'static {
         most: u32,
         stop: StopHandle,
     ) -> Call<Result<Batch, PollError>>;
+
+    /// Fetches a file that is still at the platform into the host's store.
+    async fn download(
+        &self,
+        _place: Place,
+        _file: Attachment,
+        _stop: StopHandle,
+    ) -> Call<Result<BlobId, CallError>> {
+        not_called(Fault::new("no_files_export", "the adapter exports no `files`"))
+    }
 
     /// Shows or clears an activity; says after how many milliseconds it fades.
     async fn indicate(

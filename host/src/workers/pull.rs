@@ -19,6 +19,7 @@ use super::look::Look;
 use super::pull_report::Refusal;
 use super::rules::{CLAIMS_TOGETHER, LOOK_AGAIN_MS, PullRules};
 use super::shutdown::Phase;
+use super::turn_files::tell_addresses;
 use super::turn_run;
 use crate::gate::StopReason;
 use crate::handler::HandlerDocument;
@@ -364,7 +365,9 @@ async fn hand_over(hub: &Arc<Hub>, waiter: Waiter, turn: PulledTurn) {
     let claim = claimed.claim;
     let worker = waiter.claim.worker;
     let token = super::pull_report::token_text(claim.token);
-    let handed = Handed { document: turn_run::document(claimed), token, lease };
+    let mut document = turn_run::document(claimed);
+    tell_addresses(&hub.file_means, &mut document);
+    let handed = Handed { document, token, lease };
     if waiter.answer.send(handed).is_ok() {
         hub.metrics.tries_started.up();
         tracing::info!(turn = %claim.turn, attempt = claim.try_number, worker, "try began");

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::deliverer::{self, DeliveryStart};
 use super::hub::{Hub, wrong_answer};
 use super::parts::rows_of;
+use super::turn_files::take_offered;
 use super::turn_run;
 use crate::handler::{HandlerEvent, Protocol, Step, read_events};
 use crate::lifecycle::id::{ChannelName, ClaimToken, TurnId};
@@ -136,7 +137,7 @@ pub async fn report(hub: &Arc<Hub>, holder: Holder, said: Said) -> Result<Told, 
 async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refusal> {
     let (turn, token) = (holder.turn, token(holder)?);
     let limits = hub.rules.handler;
-    let events = read_events(&said.body, limits)
+    let mut events = read_events(&said.body, limits)
         .map_err(|failure| Refusal::Invalid(format!("{}; nothing was taken", failure.reason)))?;
     let name = match hub.store.read(Query::TurnChannel { id: turn }).await? {
         Rows::Text(Some(name)) => ChannelName(name),
@@ -150,8 +151,11 @@ async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refu
         );
         return Err(Refusal::Over { code: "channel_not_served", sentence });
     };
-    let text = channel.facts().text;
-    let (rows, end) = meaning(hub, events, |kind, reply| rows_of(kind, reply, text))?;
+    for event in &mut events {
+        take_files(hub, channel, event).await?;
+    }
+    let facts = channel.facts();
+    let (rows, end) = meaning(hub, events, |kind, reply| rows_of(kind, reply, &facts))?;
     if said.must_end && end.is_none() {
         let sentence =
             "the last event must be \"final\", \"silent\" or \"fail\"; nothing was taken";
@@ -202,6 +206,23 @@ async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refu
         }
     }
     Ok(told)
+}
+
+/// The files of an event, which the worker has uploaded before.
+async fn take_files(
+    hub: &Hub,
+    channel: &super::channel::Channel,
+    event: &mut HandlerEvent,
+) -> Result<(), Refusal> {
+    let (HandlerEvent::Tool(reply) | HandlerEvent::Block(reply) | HandlerEvent::Final(reply)) =
+        event
+    else {
+        return Ok(());
+    };
+    let taken = take_offered(hub, channel, None, std::mem::take(reply)).await;
+    *reply = taken
+        .map_err(|failure| Refusal::Invalid(format!("{}; nothing was taken", failure.reason)))?;
+    Ok(())
 }
 
 type Meaning = (Vec<NewDelivery>, Option<PullEnd>);

@@ -47,7 +47,7 @@ impl Output {
         kind: DeliveryKind,
         reply: Reply,
     ) -> Result<Guarded, StoreError> {
-        let rows = rows_of(kind, reply, self.channel.facts().text);
+        let rows = rows_of(kind, reply, &self.channel.facts());
         let fold = self.hub.delivery_fold(&self.channel);
         let claim_first: Option<Lease> = self.hub.lease_if(fold.as_ref());
         let claim = self.claim;

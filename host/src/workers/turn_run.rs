@@ -87,6 +87,8 @@ pub(super) fn document(claimed: ClaimedTurn) -> HandlerDocument {
         message: claimed.message,
         context: claimed.context,
         delivered: claimed.delivered,
+        files_dir: None,
+        upload_url: None,
     }
 }
 

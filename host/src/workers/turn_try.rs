@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::breaker::Health;
 use super::desk::TurnPermit;
 use super::rules::HANDLER_STOP_MS;
+use super::turn_files::TryFiles;
 use super::turn_output::Output;
 use crate::gate::{RunningTurn, StopReason};
 use crate::handler::{
@@ -41,6 +42,7 @@ pub(super) struct Try {
     /// None once every sender is gone.
     events: Option<mpsc::Receiver<HandlerEvent>>,
     handler: AbortOnDropHandle<HandlerEnd>,
+    files: Arc<TryFiles>,
     began_ms: i64,
     renew_at_ms: i64,
     alive_at_ms: i64,
@@ -66,7 +68,18 @@ impl Try {
         let stop = running.stop().clone();
         // A task of its own: a handler that blocks its thread must not keep the claim renewed, and
         // its panic is its own.
-        let task = hub.env.spawn(async move { handler.answer(document, sender, stop).await });
+        // Files are had in it too: it may take a while, and the claim is renewed meanwhile.
+        let (turn, attempt) = (document.turn.id, document.turn.attempt);
+        let files = TryFiles::new(Arc::clone(hub), Arc::clone(&output.channel), turn, attempt);
+        let files = Arc::new(files);
+        let mut document = document;
+        let handing = Arc::clone(&files);
+        let task = hub.env.spawn(async move {
+            match handing.hand_over(&mut document, handler.files(), &stop).await {
+                Ok(()) => handler.answer(document, sender, stop).await,
+                Err(failure) => HandlerEnd::Failed(failure),
+            }
+        });
         let now_ms = hub.mono_ms();
         Self {
             protocol: Protocol::new(hub.rules.handler),
@@ -75,6 +88,7 @@ impl Try {
             handler: AbortOnDropHandle::new(task),
             began_ms: now_ms,
             alive_at_ms: now_ms,
+            files,
             output,
             running,
         }
@@ -170,10 +184,18 @@ impl Try {
         match self.protocol.take(event) {
             Step::Alive => Ok(None),
             Step::Say(kind, reply) => {
+                let reply = match self.files.take(reply).await {
+                    Ok(reply) => reply,
+                    Err(failure) => return Ok(Some(Ending::Failed(failure))),
+                };
                 let guarded = self.output.say(kind, reply).await?;
                 Ok(self.unless_lost(guarded))
             }
             Step::Complete(reply) => {
+                let reply = match self.files.take(reply).await {
+                    Ok(reply) => reply,
+                    Err(failure) => return Ok(Some(Ending::Failed(failure))),
+                };
                 let guarded = self.output.complete(reply).await?;
                 Ok(Some(self.unless_lost(guarded).unwrap_or(Ending::Decided)))
             }

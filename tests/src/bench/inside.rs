@@ -18,7 +18,7 @@ use lastword::store::Store;
 use lastword::workers::intake::{self, Batch};
 use lastword::workers::ports::{Activity, Adapter, AdapterFacts, PollError};
 use lastword::workers::rules::WorkerRules;
-use lastword::workers::{Answering, Parts, Workers};
+use lastword::workers::{Answering, FileMeans, Parts, Workers};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::load::{self, DIGEST, TEXT_BYTES};
@@ -209,7 +209,9 @@ impl Inside {
         }
         let rules = WorkerRules { handlers, drain_ms: 1_000, ..WorkerRules::default() };
         let adapter: Arc<dyn Adapter> = Arc::new(Taker);
+        let file_means = FileMeans::local(&env, &store, folder);
         let workers = Workers::new(Parts {
+            file_means,
             env,
             store: store.clone(),
             gate: Gate::new(),

@@ -11,7 +11,7 @@ use lastword::lifecycle::id::{ChannelName, DeliveryId};
 use lastword::lifecycle::message::{DeliveryKind, OutboundMessage, Place, TextFormat};
 use lastword::lifecycle::outcome::CallEnd;
 use lastword::sandbox::{
-    CallLimits, Channel, ChannelSpec, Engine, EngineConfig, Grants, SecretMap, StateSize,
+    CallLimits, Channel, ChannelSpec, Engine, EngineConfig, Grants, NoBlobs, SecretMap, StateSize,
     StateSource, StateUnavailable, StopSignal,
 };
 use lastword::workers::ports::Adapter as _;
@@ -52,7 +52,7 @@ async fn echo() -> Channel {
         limits: CallLimits::default(),
         public_url: None,
     };
-    adapter.bind(spec, Arc::new(Empty)).await.unwrap()
+    adapter.bind(spec, Arc::new(Empty), Arc::new(NoBlobs)).await.unwrap()
 }
 
 fn message(number: u32) -> OutboundMessage {
@@ -62,6 +62,7 @@ fn message(number: u32) -> OutboundMessage {
         place: Place { conversation: "kitchen".to_owned(), ..Place::default() },
         text: "x".repeat(TEXT_BYTES),
         format: TextFormat::Plain,
+        attachments: Vec::new(),
         part: 1,
         parts: 1,
         attempt: 1,

@@ -12,7 +12,7 @@ use lastword::lifecycle::turn::TurnLimits;
 use lastword::store::{ChannelRules, Command, HostRules, Store};
 use lastword::workers::ports::Adapter;
 use lastword::workers::rules::WorkerRules;
-use lastword::workers::{Answering, Parts, Workers};
+use lastword::workers::{Answering, FileMeans, Parts, Workers};
 
 use super::agent::Agent;
 use super::platform::Platform;
@@ -46,7 +46,9 @@ impl Host {
             let adapter: Arc<dyn Adapter> = Arc::new(Platform { world, env, line, base_ms });
             (ChannelName::from(line.name()), adapter)
         };
+        let file_means = FileMeans::local(&env, &store, dir);
         let workers = Workers::new(Parts {
+            file_means,
             env: env.clone(),
             store: store.clone(),
             gate: Gate::new(),

@@ -158,13 +158,20 @@ impl Adapter for Platform {
     fn facts(&self) -> AdapterFacts {
         let asks = self.line == Line::Ask;
         AdapterFacts {
-            offers: Offers { progress: true, reconcile: asks, webhook: !asks, poll: asks },
+            offers: Offers {
+                progress: true,
+                reconcile: asks,
+                webhook: !asks,
+                poll: asks,
+                files: false,
+            },
             text: asks.then_some(TextLimit { most: 60, unit: TextUnit::Chars }),
             conversation_interval_ms: if asks { 300 } else { 0 },
             channel_interval_ms: 0,
             calls_at_once: 4,
             call_ms: CALL_MS,
             digest: "simulated".to_owned(),
+            ..AdapterFacts::default()
         }
     }
 

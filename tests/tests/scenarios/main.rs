@@ -8,6 +8,7 @@ mod commands;
 mod disk;
 mod events;
 mod fairness;
+mod files;
 mod handlers;
 mod import;
 mod intake;

@@ -80,7 +80,6 @@ fn refused(sink: &Sink) -> Vec<(Channel, &'static str, &'static str)> {
         (of("broken", "broken.wasm"), "broken", "broken.wasm"),
         (built("mute", "no-send-final"), "mute", "send-final"),
         (built("foreign", "foreign-import"), "foreign", "import"),
-        (built("files", "exports-files"), "files", "files"),
         (
             hook("ungranted").set(".grants", "targets", "[]").set(
                 ".grants",

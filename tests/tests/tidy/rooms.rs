@@ -9,7 +9,7 @@ use crate::{Source, hold};
 
 /// Each room and what it may name of the crate. `env` is everybody's: it alone asks the system for
 /// time, ids and chance. `gate` holds what workers, handlers and callers share in memory.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("lifecycle", &[]),
     ("env", &["lifecycle"]),
     ("config", &["env", "lifecycle"]),
@@ -17,13 +17,16 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("handler", &["env", "gate", "lifecycle"]),
     ("sandbox", &["env", "lifecycle"]),
     ("store", &["env", "lifecycle"]),
-    ("workers", &["env", "gate", "handler", "lifecycle", "sandbox", "store"]),
-    ("ingress", &["env", "gate", "lifecycle", "sandbox", "store"]),
+    // Contents on disk, and their rows.
+    ("files", &["env", "lifecycle", "store"]),
+    ("workers", &["env", "files", "gate", "handler", "lifecycle", "sandbox", "store"]),
+    ("ingress", &["env", "files", "gate", "lifecycle", "sandbox", "store"]),
     (
         "runtime",
         &[
             "config",
             "env",
+            "files",
             "gate",
             "handler",
             "ingress",

@@ -19,6 +19,9 @@ use crate::env::Env;
 /// take half a second at most.
 const GUARD_GRACE: Duration = Duration::from_millis(700);
 
+/// Where a command finds the folder of its try's files.
+const FILES_DIR_VARIABLE: &str = "LASTWORD_FILES_DIR";
+
 /// One guard and what it guards.
 #[derive(Debug)]
 pub(super) struct Leash {
@@ -42,6 +45,8 @@ pub(super) struct Start<'a> {
     pub(super) command: &'a [String],
     pub(super) folder: &'a Path,
     pub(super) withheld: &'a [String],
+    /// The folder of the try's files.
+    pub(super) files_dir: Option<&'a str>,
 }
 
 impl Leash {
@@ -60,6 +65,9 @@ impl Leash {
             .stderr(Stdio::piped());
         for name in start.withheld {
             command.env_remove(OsStr::new(name));
+        }
+        if let Some(folder) = start.files_dir {
+            command.env(FILES_DIR_VARIABLE, folder);
         }
         let mut guard = command.spawn()?;
         let streams = guard.stdout.take().zip(guard.stderr.take());

@@ -22,7 +22,9 @@ use self::stderr::Heard;
 use super::decoder::Decoder;
 use super::guard::NOT_STARTED_PREFIX;
 use super::outlet::Outlet;
-use super::{Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, HandlerLimits};
+use super::{
+    Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, HandlerFiles, HandlerLimits,
+};
 use crate::env::Env;
 use crate::gate::StopHandle;
 use crate::lifecycle::id::TurnId;
@@ -102,13 +104,14 @@ impl Exec {
         }
     }
 
-    fn start(&self) -> Result<(Leash, leash::Streams), Failure> {
+    fn start(&self, files_dir: Option<&str>) -> Result<(Leash, leash::Streams), Failure> {
         let settings = &self.settings;
         let start = Start {
             guard: &settings.guard,
             command: &settings.command,
             folder: &settings.folder,
             withheld: &settings.withheld,
+            files_dir,
         };
         Leash::start(&self.env, &start).map_err(|error| {
             let folder = settings.folder.display();
@@ -144,11 +147,12 @@ impl Handler for Exec {
         stop: StopHandle,
     ) -> HandlerEnd {
         let turn = document.turn.id;
+        let files_dir = document.files_dir.clone();
         let Ok(line) = document.to_line() else {
             return HandlerEnd::Failed(Failure::not_started("the document cannot be written"));
         };
         drop(document);
-        let (mut leash, streams) = match self.start() {
+        let (mut leash, streams) = match self.start(files_dir.as_deref()) {
             Ok(started) => started,
             Err(failure) => return HandlerEnd::Failed(failure),
         };
@@ -164,6 +168,10 @@ impl Handler for Exec {
         let heard = self.heard(noise).await;
         report(turn, &run, status, heard);
         explain(end, run.outlet.is_decided(), status, heard)
+    }
+
+    fn files(&self) -> HandlerFiles {
+        HandlerFiles::ByPath
     }
 }
 

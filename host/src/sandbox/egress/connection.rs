@@ -10,17 +10,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Request};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::body::OutBody;
 use super::wire::WireMark;
 use crate::env::Env;
+use crate::sandbox::blobs::{BlobError, BlobSink};
 
 /// Bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -108,13 +111,13 @@ impl AsyncWrite for Watched {
     }
 }
 
-type Protocol = http1::Connection<TokioIo<Watched>, Full<Bytes>>;
+type Protocol = http1::Connection<TokioIo<Watched>, OutBody>;
 
 /// A connection, used by one request at a time.
 pub(super) struct Connection {
     /// None once the protocol is over.
     protocol: Option<Pin<Box<Protocol>>>,
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<OutBody>,
     mark: WireMark,
 }
 
@@ -134,6 +137,14 @@ pub(super) enum Failed {
     Unanswered(String),
     /// The body is over the cap.
     TooLarge(u16),
+}
+
+/// Where the body of an answer goes.
+pub(super) enum Taker<'a> {
+    /// Into memory, for the guest.
+    Memory,
+    /// Into a file, where the status is 2xx; else nowhere.
+    File(&'a mut dyn BlobSink),
 }
 
 /// What an exchange may take.
@@ -178,10 +189,11 @@ impl Connection {
     pub(super) async fn exchange(
         &mut self,
         env: &Env,
-        request: Request<Full<Bytes>>,
+        request: Request<OutBody>,
         caps: &Caps,
+        taker: Taker<'_>,
     ) -> Result<RawAnswer, Failed> {
-        let answer = self.exchange_marked(env, request, caps).await;
+        let answer = self.exchange_marked(env, request, caps, taker).await;
         answer.map_err(|error| match error {
             Failed::Unanswered(why) if !self.mark.is_set() => Failed::NotSent(why),
             other => other,
@@ -191,8 +203,9 @@ impl Connection {
     async fn exchange_marked(
         &mut self,
         env: &Env,
-        request: Request<Full<Bytes>>,
+        request: Request<OutBody>,
         caps: &Caps,
+        taker: Taker<'_>,
     ) -> Result<RawAnswer, Failed> {
         let broken = |error: hyper::Error| Failed::Unanswered(describe(&error));
         let late = |_| Failed::Unanswered("no whole answer came in time".to_owned());
@@ -203,19 +216,68 @@ impl Connection {
         if status < 200 {
             return Err(Failed::Unanswered(format!("it answered {status}, which ends nothing")));
         }
-        let mut bytes = Vec::new();
+        let mut into = Intake::new(taker, &head.headers, status, caps.body_bytes)?;
+        // What is announced to be too long is not waited for.
+        into.check(body.size_hint().lower(), status)?;
         loop {
             let wait = left(env, caps.deadline).min(caps.between_bytes);
             let frame = drive(&mut self.protocol, body.frame());
             let Some(frame) = env.timeout(wait, frame).await.map_err(late)? else { break };
             if let Ok(data) = frame.map_err(broken)?.into_data() {
-                if (bytes.len() + data.len()) as u64 > caps.body_bytes {
-                    return Err(Failed::TooLarge(status));
-                }
-                bytes.extend_from_slice(&data);
+                into.take(&data, status).await?;
             }
         }
-        Ok(RawAnswer { status, headers: head.headers, body: bytes })
+        Ok(RawAnswer { status, headers: head.headers, body: into.bytes })
+    }
+}
+
+/// The body of an answer on its way to where it goes.
+struct Intake<'a> {
+    sink: Option<&'a mut dyn BlobSink>,
+    bytes: Vec<u8>,
+    taken: u64,
+    most: u64,
+}
+
+impl<'a> Intake<'a> {
+    fn new(taker: Taker<'a>, headers: &HeaderMap, status: u16, most: u64) -> Result<Self, Failed> {
+        let into = |sink, most| Self { sink, bytes: Vec::new(), taken: 0, most };
+        let sink = match taker {
+            Taker::File(sink) if (200..300).contains(&status) => sink,
+            Taker::File(_) | Taker::Memory => return Ok(into(None, most)),
+        };
+        let encoding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes());
+        if !matches!(encoding, None | Some(b"" | b"identity")) {
+            let sentence = "the file came in an encoding that nobody asked for";
+            return Err(Failed::Unanswered(sentence.to_owned()));
+        }
+        let most = sink.most().min(most);
+        Ok(into(Some(sink), most))
+    }
+
+    fn check(&self, bytes: u64, status: u16) -> Result<(), Failed> {
+        if self.taken.saturating_add(bytes) > self.most {
+            return Err(Failed::TooLarge(status));
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, data: &[u8], status: u16) -> Result<(), Failed> {
+        self.check(data.len() as u64, status)?;
+        self.taken += data.len() as u64;
+        match &mut self.sink {
+            None => self.bytes.extend_from_slice(data),
+            Some(sink) => sink.write(data).await.map_err(|error| not_kept(error, status))?,
+        }
+        Ok(())
+    }
+}
+
+/// An answer that came and could not be kept.
+pub(super) fn not_kept(error: BlobError, status: u16) -> Failed {
+    match error {
+        BlobError::OverQuota(_) => Failed::TooLarge(status),
+        BlobError::Unavailable(why) => Failed::Unanswered(why),
     }
 }
 

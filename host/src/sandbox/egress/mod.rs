@@ -7,6 +7,7 @@
 
 mod address;
 mod answer;
+mod body;
 mod connection;
 mod dial;
 mod fetch;
@@ -21,9 +22,11 @@ mod wire;
 #[cfg(test)]
 pub(super) mod tests;
 
+use crate::lifecycle::id::BlobId;
+
 pub(super) use address::Reach;
 pub(super) use dial::{Dialer, SystemResolver};
-pub(super) use fetch::{Egress, Sends};
+pub(super) use fetch::{Egress, OneCall, Sends};
 pub(super) use path::{RESERVED, RoutePath};
 pub(super) use target::BoundTarget;
 pub(super) use wire::Wire;
@@ -59,6 +62,36 @@ impl Default for Address {
 pub(super) enum Body {
     Bytes(Vec<u8>),
     Form(Vec<(String, String)>),
+    /// A file of the channel, by its id.
+    Blob(String),
+    Multipart(Vec<Part>),
+}
+
+/// One part of a multipart body.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) name: String,
+    pub(super) file_name: Option<String>,
+    pub(super) media_type: Option<String>,
+    pub(super) content: Content,
+}
+
+/// What a part holds.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    Bytes(Vec<u8>),
+    /// A file of the channel, by its id.
+    Blob(String),
+}
+
+/// What the guest sees of an answer whose body became a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EgressSaved {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    /// Where the status is 2xx.
+    pub(super) blob: Option<BlobId>,
+    pub(super) size_bytes: u64,
 }
 
 /// What the guest sees of the answer.

@@ -1,6 +1,6 @@
 //! The guest's raw request, searched for secrets and placeholders before anything is resolved.
 
-use super::{Address, Body, EgressRequest};
+use super::{Address, Body, Content, EgressRequest, Part};
 use crate::sandbox::guard::{Guard, Leak};
 
 /// Refuses a request that carries what must not leave; the error is the end of a sentence.
@@ -18,6 +18,9 @@ pub(super) fn scan(guard: &Guard, request: &EgressRequest) -> Result<(), String>
         None => None,
         Some(Body::Bytes(bytes)) => guard.leak(bytes),
         Some(Body::Form(fields)) => pairs(fields),
+        // What is in a file is looked at when it is opened.
+        Some(Body::Blob(_)) => None,
+        Some(Body::Multipart(parts)) => parts.iter().find_map(|part| leak_in(guard, part)),
     };
     for (place, leak) in [
         ("address", address),
@@ -37,4 +40,13 @@ pub(super) fn scan(guard: &Guard, request: &EgressRequest) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+fn leak_in(guard: &Guard, part: &Part) -> Option<Leak> {
+    let words = [Some(&part.name), part.file_name.as_ref(), part.media_type.as_ref()];
+    let mut words = words.into_iter().flatten();
+    words.find_map(|word| guard.leak(word.as_bytes())).or_else(|| match &part.content {
+        Content::Bytes(bytes) => guard.leak(bytes),
+        Content::Blob(_) => None,
+    })
 }

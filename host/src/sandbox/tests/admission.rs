@@ -39,11 +39,9 @@ async fn an_adapter_without_a_send_route_is_noted() {
 
 #[tokio::test]
 async fn components_outside_the_contract_are_refused_by_name() {
-    for (name, word) in [
-        ("no-send-final", "lastword:channel/outbound@0.1.0"),
-        ("exports-files", "lastword:channel/files@0.1.0"),
-        ("foreign-import", "it imports `"),
-    ] {
+    for (name, word) in
+        [("no-send-final", "lastword:channel/outbound@0.1.0"), ("foreign-import", "it imports `")]
+    {
         let sentence = refused(guest(name)).await;
         assert!(sentence.contains(word), "{name}: {sentence}");
     }
@@ -162,7 +160,11 @@ async fn binding_names_every_problem_and_the_lines_that_mend_it() {
     wrong.grants.private_targets.insert("secured".to_owned());
     wrong.secrets.insert("no-such-slot", vec![Zeroizing::new("x".to_owned())]);
     wrong.secrets.insert("signing", vec![Zeroizing::new("whsec_***".to_owned())]);
-    let refusal = adapter.bind(wrong, Arc::new(Stored::default())).await.map(|_| ()).unwrap_err();
+    let refusal = adapter
+        .bind(wrong, Arc::new(Stored::default()), Arc::new(NoBlobs))
+        .await
+        .map(|_| ())
+        .unwrap_err();
     let all = refusal.sentences.join("\n");
     for word in [
         "settings.url",
@@ -184,9 +186,17 @@ async fn addresses_that_a_platform_hands_out_may_stay_ungranted() {
     let adapter = engine().admit(guest("script")).await.unwrap();
     let settings = json!({ "url": "http://127.0.0.1:1" });
     let without = spec(settings.clone(), &["api", "secured"]);
-    adapter.bind(without, Arc::new(Stored::default())).await.map(|_| ()).unwrap();
+    adapter
+        .bind(without, Arc::new(Stored::default()), Arc::new(NoBlobs))
+        .await
+        .map(|_| ())
+        .unwrap();
     let without = spec(settings, &["api", "handed"]);
-    let refusal = adapter.bind(without, Arc::new(Stored::default())).await.map(|_| ()).unwrap_err();
+    let refusal = adapter
+        .bind(without, Arc::new(Stored::default()), Arc::new(NoBlobs))
+        .await
+        .map(|_| ())
+        .unwrap_err();
     assert!(refusal.to_string().contains("asks for `secured`, which is not granted"), "{refusal}");
 }
 
@@ -201,8 +211,11 @@ async fn a_check_that_objects_or_traps_refuses_the_channel() {
         let mut settings = json!({ "url": "http://127.0.0.1:1" });
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let spec = spec(settings, &["api", "secured", "handed"]);
-        let refusal =
-            adapter.bind(spec, Arc::new(Stored::default())).await.map(|_| ()).unwrap_err();
+        let refusal = adapter
+            .bind(spec, Arc::new(Stored::default()), Arc::new(NoBlobs))
+            .await
+            .map(|_| ())
+            .unwrap_err();
         assert!(refusal.to_string().contains(word), "{refusal}");
     }
 }

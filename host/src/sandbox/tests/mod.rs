@@ -2,6 +2,7 @@
 
 mod admission;
 mod calls;
+pub(super) mod kept;
 mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,7 +91,7 @@ async fn script_of(engine: &Engine, peer: &Peer, more: Value, limits: CallLimits
     spec.secrets.insert("token", vec![Zeroizing::new("canary-token-1".to_owned())]);
     let signing = ["whsec_c2lnbmluZy1rZXktMQ==", "whsec_c2lnbmluZy1rZXktMg=="];
     spec.secrets.insert("signing", signing.map(|s| Zeroizing::new(s.to_owned())).to_vec());
-    adapter.bind(spec, Arc::new(Stored::default())).await.unwrap()
+    adapter.bind(spec, Arc::new(Stored::default()), Arc::new(NoBlobs)).await.unwrap()
 }
 
 fn message(text: &str) -> OutboundMessage {
@@ -100,6 +101,7 @@ fn message(text: &str) -> OutboundMessage {
         place: Place { conversation: "room".to_owned(), ..Place::default() },
         text: text.to_owned(),
         format: TextFormat::Plain,
+        attachments: Vec::new(),
         part: 1,
         parts: 1,
         attempt: 1,

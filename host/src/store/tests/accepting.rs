@@ -86,6 +86,7 @@ fn an_id_used_again_is_another_message_for_three_contents_and_no_more() {
         media_type: "image/png".to_owned(),
         size_bytes: Some(3),
         source: AttachmentSource::Remote(address.to_owned()),
+        access: Default::default(),
     };
     let first =
         InboundMessage { attachments: vec![file("https://one")], ..message("room", "m1", "one") };

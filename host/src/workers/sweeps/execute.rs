@@ -62,7 +62,8 @@ fn account(
         | Answer::Bulk { .. }
         | Answer::Pull(_)
         | Answer::Changed(_)
-        | Answer::Fell(_) => {
+        | Answer::Fell(_)
+        | Answer::Blob(_) => {
             return report.fail(item, crate::workers::hub::wrong_answer("sweep"));
         }
     };

@@ -7,6 +7,7 @@ mod clock;
 mod driver;
 mod due;
 mod execute;
+mod files;
 mod prune;
 pub mod report;
 mod store;
@@ -34,12 +35,13 @@ pub enum Sweep {
     Prune,
     Clock,
     Store,
+    Files,
 }
 
 impl Sweep {
     /// All of them, in the order in which one pass of all runs.
-    pub const ALL: [Self; 6] =
-        [Self::Clock, Self::Store, Self::Claims, Self::Ages, Self::Due, Self::Prune];
+    pub const ALL: [Self; 7] =
+        [Self::Clock, Self::Store, Self::Claims, Self::Ages, Self::Due, Self::Prune, Self::Files];
 
     fn task(self, sweep_ms: u64) -> Task {
         let (name, description, period_ms) = match self {
@@ -49,6 +51,10 @@ impl Sweep {
             Self::Prune => {
                 let period_ms = sweep_ms.saturating_mul(PRUNE_PERIODS);
                 ("prune", "Removes what is past its retention.", period_ms)
+            }
+            Self::Files => {
+                let period_ms = sweep_ms.saturating_mul(PRUNE_PERIODS);
+                ("files", "Removes files that nobody needs.", period_ms)
             }
             Self::Clock => ("clock", "Watches the clock for jumps.", (sweep_ms / 3).max(1)),
             Self::Store => {
@@ -67,6 +73,7 @@ impl Sweep {
             Self::Prune => prune::run(&hub).await,
             Self::Clock => clock::run(&hub).await,
             Self::Store => store::run(&hub).await,
+            Self::Files => files::run(&hub).await,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::store::*;
 use crate::workers::intake::{self, Batch};
 use crate::workers::ports::Adapter;
 use crate::workers::rules::{PullRules, WorkerRules};
-use crate::workers::{Answering, Parts, Workers};
+use crate::workers::{Answering, FileMeans, Parts, Workers};
 
 pub(super) const CHANNEL: &str = "hook";
 
@@ -79,7 +79,9 @@ impl Bench {
             *adapter.facts.lock().unwrap() = facts;
         }
         let handler = ScriptedHandler::new(&env);
+        let file_means = FileMeans::local(&env, &store, dir.path());
         let workers = Workers::new(Parts {
+            file_means,
             env: env.clone(),
             store: store.clone(),
             gate: Gate::new(),

@@ -67,7 +67,13 @@ pub(super) struct ScriptedAdapter {
 
 pub(super) fn facts() -> AdapterFacts {
     AdapterFacts {
-        offers: Offers { progress: true, reconcile: true, webhook: true, poll: false },
+        offers: Offers {
+            progress: true,
+            reconcile: true,
+            webhook: true,
+            poll: false,
+            ..Offers::default()
+        },
         calls_at_once: 8,
         call_ms: 30_000,
         digest: "d1".to_owned(),

@@ -56,6 +56,8 @@ struct File {
     size_bytes: Option<u64>,
     remote: Option<String>,
     blob: Option<String>,
+    /// Stored by the call, as if it came inside the request.
+    write: Option<String>,
 }
 
 /// All events, with their copies.
@@ -125,7 +127,8 @@ impl Event {
         message.reply_to = self.reply_to;
         message.group = self.group;
         message.sent_at_ms = self.sent_at_ms;
-        message.attachments = self.attachments.into_iter().map(File::into_attachment).collect();
+        let files = self.attachments.into_iter().map(File::into_attachment);
+        message.attachments = files.collect::<Result<_, _>>()?;
         message.extras = self.extras.into_iter().collect();
         Ok(message)
     }
@@ -166,12 +169,16 @@ impl Event {
 }
 
 impl File {
-    fn into_attachment(self) -> Attachment {
-        let source = match self.blob {
-            Some(blob) => AttachmentSource::Blob(blob),
-            None => AttachmentSource::Remote(self.remote.unwrap_or_default()),
+    fn into_attachment(self) -> Result<Attachment, String> {
+        let source = match (self.blob, self.write) {
+            (Some(blob), _) => AttachmentSource::Blob(blob),
+            (None, Some(text)) => {
+                let written = blobs::write(text.as_bytes());
+                AttachmentSource::Blob(written.map_err(|error| format!("{error:?}"))?)
+            }
+            (None, None) => AttachmentSource::Remote(self.remote.unwrap_or_default()),
         };
         let File { name, media_type, size_bytes, .. } = self;
-        Attachment { name, media_type, size_bytes, source }
+        Ok(Attachment { name, media_type, size_bytes, source })
     }
 }

@@ -3,17 +3,19 @@
 //!
 //! **What tells it.** A text whose lines begin with `!` is a script; any other text is sent as it
 //! is. With the `echo` handler, the text that a test posts is the script that the send runs. A
-//! setting named after a call (`send`, `progress`, `indicate`, `find`, `poll`, `handle`, `check`)
+//! setting named after a call (`send`, `progress`, `indicate`, `find`, `poll`, `handle`, `download`,
+//! `check`)
 //! is a script that is run instead, for every call of that kind. `run.rs` lists the instructions.
 //!
 //! **What it talks to.** Three targets, all at the setting `url`:
-//! - `api`: `GET /read`, `GET /poll`, `GET /find` (effect `read`), `POST /prepare`,
+//! - `api`: `GET /read`, `GET /poll`, `GET /find`, `GET /files/*` (effect `read`), `POST /prepare`,
 //!   `POST /indicate` (`prepare`), `POST /send`, `POST /send/*` (`send`);
 //! - `secured`: `GET /secured` (`read`), `POST /secured/send` (`send`), with the header
 //!   `authorization: Bearer {secret.token}` added by the host;
 //! - `handed`: `GET` of whole addresses below the origin `{setting.url}` (`read`).
 //!
-//! **What it exports**: `webhook`, `poll`, `progress`, `reconcile`.
+//! **What it exports**: `webhook`, `poll`, `progress`, `reconcile`, `files`. It takes two files in one
+//! message, and 2,000 characters beside them.
 //! - `POST events`: `{"status": 200, "events": [...]}`, each event as `events.rs` reads it;
 //!   `POST messages`: one event of kind `message`; `POST run`: the body is a script.
 //! - `poll.next`: `GET /poll?cursor=&wait_ms=&most=`, answered with `{"events", "cursor", "more"}`;
@@ -21,27 +23,39 @@
 //! - `reconcile.find`: `GET /find?delivery_id=&since_ms=`, answered with `{"found": ID}`,
 //!   `{"absent": true}` or `{"undecided": WHY}`.
 //! - `progress.indicate`: `POST /indicate`, fades after 5 s.
+//! - `files.download`: `GET /files/NAME`, where `NAME` is what the event gave as `remote`.
+//!
+//! A message with files is sent as `multipart/form-data`: the field `message` has the JSON that is
+//! else the body, each `file` is one of them.
 
 mod events;
 mod run;
 
+use lastword_sdk::adapter::{Limits, TextLimit};
 use lastword_sdk::prelude::*;
 use serde::Deserialize;
 
 use run::{Run, Said};
 
 const FADES_AFTER_MS: u32 = 5_000;
+/// The longest text beside files.
+const CAPTION_CHARS: u32 = 2_000;
 
 struct Script;
 
 impl Adapter for Script {
     fn describe() -> Manifest {
-        Manifest::new("script", env!("CARGO_PKG_VERSION"), "Does what a test tells it.")
+        let manifest =
+            Manifest::new("script", env!("CARGO_PKG_VERSION"), "Does what a test tells it.");
+        let caption = TextLimit { most: CAPTION_CHARS, unit: TextUnit::Chars };
+        let limits = Limits { files: 2, caption: Some(caption), ..manifest.limits };
+        Manifest { limits, ..manifest }
             .target(
                 Target::fixed("api", "{setting.url}")
                     .get("/read", Effect::Read)
                     .get("/poll", Effect::Read)
                     .get("/find", Effect::Read)
+                    .get("/files/**", Effect::Read)
                     .post("/prepare", Effect::Prepare)
                     .post("/indicate", Effect::Prepare)
                     .post("/send", Effect::Send)
@@ -81,6 +95,7 @@ impl Adapter for Script {
                     "find": { "type": "string" },
                     "poll": { "type": "string" },
                     "handle": { "type": "string" },
+                    "download": { "type": "string" },
                     "check": { "type": "string" },
                     "problem": { "type": "string" },
                 },
@@ -229,7 +244,17 @@ fn told(name: &str) -> Option<String> {
     settings::get(name).ok().flatten()
 }
 
-lastword_sdk::export!(Script with webhook, poll, progress, reconcile);
+impl Files for Script {
+    fn download(_: Place, file: Attachment) -> Result<String, CallError> {
+        if let Some(script) = told("download") {
+            Run::new(1).script(&script);
+        }
+        let name = file.remote_reference().unwrap_or_default();
+        http::get("api").path(["files", name]).download()?.for_call()
+    }
+}
+
+lastword_sdk::export!(Script with webhook, poll, progress, reconcile, files);
 
 #[cfg(test)]
 mod tests;

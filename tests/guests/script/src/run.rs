@@ -12,6 +12,10 @@
 //! | `!fetch METHOD TARGET PATH` | that request, its outcome logged as `fetched` |
 //! | `!fetch-url URL` | `GET` of a handed-out address, logged as `fetched` |
 //! | `!fetch-header NAME VALUE` | `GET api /read` with a header, logged as `fetched` |
+//! | `!download NAME` | downloads `GET api /files/NAME`, logged as `downloaded` |
+//! | `!blob-write WORDS` | stores the words as a file, its id logged as `blob` |
+//! | `!blob-read ID OFFSET COUNT` | those bytes, logged as `blob`; `given` is the first of the message |
+//! | `!blob-send ID` | `POST api /prepare` with the file as its body, logged as `fetched` |
 //! | `!secret SLOT` | what the slot answers, logged as `secret` |
 //! | `!setting NAME` | the setting, logged as `setting` |
 //! | `!trap WORDS` | panics with `WORDS` |
@@ -32,6 +36,7 @@
 //! | `!say moved NAME` | the same |
 //! | `!say rate-limited MS [channel]` | the same; of the conversation, or the whole channel |
 
+use lastword_sdk::http::Part;
 use lastword_sdk::prelude::*;
 use lastword_sdk::secrets::Mac;
 use serde::Deserialize;
@@ -106,6 +111,20 @@ impl<'a> Run<'a> {
                 let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
                 fetched(http::get("api").path(["read"]).header(name, value));
             }
+            "download" => downloaded(http::get("api").path(["files", rest])),
+            "blob-write" => blob_told(blobs::write(rest.as_bytes())),
+            "blob-read" => {
+                let mut words = rest.split(' ');
+                let blob = self.blob(words.next().unwrap_or_default());
+                let offset = number(words.next().unwrap_or_default());
+                let count = u32::try_from(number(words.next().unwrap_or_default()));
+                let read = blobs::read(&blob, offset, count.unwrap_or(u32::MAX));
+                blob_told(read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+            }
+            "blob-send" => {
+                let blob = self.blob(rest);
+                fetched(http::post("api").path(["prepare"]).blob("text/plain", blob));
+            }
             "secret" => secret(rest),
             "setting" => {
                 let value = settings::get::<Value>(rest).ok().flatten();
@@ -129,7 +148,7 @@ impl<'a> Run<'a> {
         let Some((kind, message)) = self.message else {
             return request.json(&json!({}));
         };
-        request.json(&json!({
+        let body = json!({
             "delivery_id": message.delivery_id,
             "turn_id": message.turn_id,
             "conversation": message.place.conversation,
@@ -141,7 +160,29 @@ impl<'a> Run<'a> {
             "parts": message.parts,
             "attempt": message.attempt,
             "extras": message.extras,
-        }))
+        });
+        if message.attachments.is_empty() {
+            return request.json(&body);
+        }
+        let mut parts = vec![Part::text("message", body.to_string())];
+        for file in &message.attachments {
+            let part = Part::blob("file", file.blob_id().unwrap_or_default());
+            let part = part.media_type(&file.media_type);
+            parts.push(match &file.name {
+                Some(name) => part.file_name(name),
+                None => part,
+            });
+        }
+        request.multipart(parts)
+    }
+
+    /// A file by its id, or the first that the message carries.
+    fn blob(&self, word: &str) -> String {
+        let given = self.message.and_then(|(_, message)| message.attachments.first());
+        match word {
+            "given" => given.and_then(|file| file.blob_id()).unwrap_or_default().to_owned(),
+            id => id.to_owned(),
+        }
     }
 }
 
@@ -201,6 +242,26 @@ fn fetched(request: http::Request) {
         }
     };
     log::info("fetched", &[("outcome", &outcome), ("detail", &detail), ("body", &body)]);
+}
+
+/// Makes a download and logs how it ended.
+fn downloaded(request: http::Request) {
+    let (outcome, blob, bytes) = match request.download() {
+        Ok(saved) => {
+            let bytes = saved.size_bytes.to_string();
+            (saved.status.to_string(), saved.blob.unwrap_or_default(), bytes)
+        }
+        Err(error) => (format!("{error:?}"), String::new(), String::new()),
+    };
+    log::info("downloaded", &[("outcome", &outcome), ("blob", &blob), ("bytes", &bytes)]);
+}
+
+/// Logs what a file came to.
+fn blob_told(outcome: Result<String, blobs::Error>) {
+    match outcome {
+        Ok(told) => log::info("blob", &[("told", &told)]),
+        Err(error) => log::warn("blob", &[("refused", &format!("{error:?}"))]),
+    }
 }
 
 fn secret(slot: &str) {

@@ -3,13 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-
 use super::peer::{Act, Peer, answer, ok};
 use super::*;
 use crate::sandbox::egress::Body;
-use crate::sandbox::egress::connection::{Caps, Connection, Failed, Stream};
+use crate::sandbox::egress::body::OutBody;
+use crate::sandbox::egress::connection::{Caps, Connection, Failed, Stream, Taker};
 
 fn is_unanswered(result: Result<EgressAnswer, EgressError>) -> bool {
     matches!(result, Err(EgressError::Unanswered(_)))
@@ -97,8 +95,9 @@ async fn a_connection_that_closed_before_any_byte_left_is_not_sent() {
     let mark = connection.fresh_mark();
     let second = Duration::from_secs(1);
     let caps = Caps { deadline: env.elapsed() + second, between_bytes: second, body_bytes: 1 };
-    let request = http::Request::post("/send").body(Full::new(Bytes::new())).unwrap();
-    let got = connection.exchange(&env, request, &caps).await.map(|answer| answer.status);
+    let request = http::Request::post("/send").body(OutBody::default()).unwrap();
+    let got = connection.exchange(&env, request, &caps, Taker::Memory).await;
+    let got = got.map(|answer| answer.status);
     assert!(matches!(got, Err(Failed::NotSent(_))), "{got:?}");
     assert!(!mark.is_set());
 }
@@ -300,8 +299,9 @@ async fn what_is_over_a_limit_of_the_request_never_leaves() {
 async fn a_call_that_sends_no_message_may_not_use_a_send_route() {
     let peer = Peer::start(vec![ok()]).await;
     let mut out = Out::to(peer.port);
-    let deadline = out.env.elapsed() + Duration::from_secs(5);
-    let got = out.egress.fetch(&mut out.wire, send(), Sends::Never, deadline).await;
+    let mut call = one_call(&out.env, &mut out.wire, &mut out.files, Duration::from_secs(5));
+    call.sends = Sends::Never;
+    let got = out.egress.fetch(call, send()).await;
     assert!(matches!(&got, Err(EgressError::Denied(why)) if why.contains("send-final")), "{got:?}");
     assert_eq!((peer.connections(), out.counts()), (0, (0, 0, 0, 0)));
 }

@@ -1,6 +1,7 @@
 //! The way out against real sockets: what left, what was answered, what was refused before.
 
 mod exchange;
+mod files;
 pub(in crate::sandbox) mod peer;
 mod policy;
 
@@ -15,12 +16,13 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::dial::{Dialer, Resolve};
-use super::fetch::{Egress, Sends};
+use super::fetch::{Egress, OneCall, Sends};
 use super::wire::Wire;
-use super::{Address, BoundTarget, EgressAnswer, EgressError, EgressRequest, Reach};
+use super::{Address, BoundTarget, EgressAnswer, EgressError, EgressRequest, EgressSaved, Reach};
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::outcome::Ledger;
+use crate::sandbox::blobs::{CallFiles, FileRoom};
 use crate::sandbox::guard::Guard;
 use crate::sandbox::limits::CallLimits;
 use crate::sandbox::manifest::{
@@ -28,6 +30,7 @@ use crate::sandbox::manifest::{
     SecretEncoding, SecretSlot, SecretUses, Target,
 };
 use crate::sandbox::secrets::{SecretMap, Vault};
+use crate::sandbox::tests::kept::Kept;
 
 const TOKEN: &str = "tok/en+s3cret=";
 
@@ -100,6 +103,7 @@ struct Out {
     env: Env,
     egress: Egress,
     wire: Wire,
+    files: CallFiles,
 }
 
 impl Out {
@@ -113,6 +117,21 @@ impl Out {
         limits: CallLimits,
         names: Vec<Vec<IpAddr>>,
     ) -> Self {
+        Self::with(target, reach, limits, (names, Kept::default()))
+    }
+
+    /// With files.
+    fn keeping(target: &Target, reach: Reach, limits: CallLimits, kept: Kept) -> Self {
+        let names = vec![vec![IpAddr::from([127, 0, 0, 1])]];
+        Self::with(target, reach, limits, (names, kept))
+    }
+
+    fn with(
+        target: &Target,
+        reach: Reach,
+        limits: CallLimits,
+        (names, kept): (Vec<Vec<IpAddr>>, Kept),
+    ) -> Self {
         let env = Env::system();
         let vault = vault();
         let bound = bound(target, reach).unwrap();
@@ -120,8 +139,10 @@ impl Out {
         let dialer = Dialer::new(env.clone(), Arc::new(Names(names.into()))).unwrap();
         let targets = BTreeMap::from([(target.id.clone(), bound)]);
         let channel = ChannelName::from("c");
-        let egress = Egress::new(env.clone(), channel, targets, Arc::new(guard), dialer, limits);
-        Self { env, egress, wire: Wire::default() }
+        let room =
+            FileRoom { env: env.clone(), channel, guard: Arc::new(guard), store: Arc::new(kept) };
+        let egress = Egress::new(env.clone(), Arc::new(room), targets, dialer, limits);
+        Self { env, egress, wire: Wire::default(), files: CallFiles::default() }
     }
 
     /// To a server of this test.
@@ -139,8 +160,14 @@ impl Out {
         request: EgressRequest,
         left: Duration,
     ) -> Result<EgressAnswer, EgressError> {
-        let deadline = self.env.elapsed() + left;
-        self.egress.fetch(&mut self.wire, request, Sends::Allowed, deadline).await
+        let call = one_call(&self.env, &mut self.wire, &mut self.files, left);
+        self.egress.fetch(call, request).await
+    }
+
+    async fn download(&mut self, request: EgressRequest) -> Result<EgressSaved, EgressError> {
+        let left = Duration::from_secs(10);
+        let call = one_call(&self.env, &mut self.wire, &mut self.files, left);
+        self.egress.download(call, request).await
     }
 
     fn ledger(&self) -> Ledger {
@@ -152,6 +179,15 @@ impl Out {
         let ledger = self.ledger();
         (ledger.send_begun, ledger.send_answered, ledger.send_accepted, ledger.other_begun)
     }
+}
+
+fn one_call<'a>(
+    env: &Env,
+    wire: &'a mut Wire,
+    files: &'a mut CallFiles,
+    left: Duration,
+) -> OneCall<'a> {
+    OneCall { wire, files, sends: Sends::Allowed, deadline: env.elapsed() + left }
 }
 
 fn quick() -> CallLimits {
