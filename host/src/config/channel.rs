@@ -12,11 +12,12 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::{Faults, shown};
-use super::lifecycle::DeliveryLifecycle;
+use super::lifecycle::{DeliveryLifecycle, read_notice};
 use super::limits::Limits;
 use super::secret::{Secret, SecretError, SecretRef};
 use super::section::{Hint, Placed, Section, as_text, wrong_type};
 use crate::lifecycle::id::ChannelName;
+use crate::lifecycle::notice::NoticeText;
 
 /// The policy for a send whose outcome nobody can find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct ChannelConfig {
     pub on_unknown: OnUnknown,
     /// Whether the manifest's idempotency is trusted.
     pub idempotency: Idempotency,
+    /// What a conversation is told where a turn of it failed; nothing where it is off.
+    pub failure_notice: Option<NoticeText>,
     /// The adapter's settings, checked against its schema at admission.
     pub settings: serde_json::Map<String, Json>,
     /// By slot; the first is the one in use, a second one is accepted in `verify` while a secret
@@ -94,6 +97,7 @@ pub(super) struct Inherited<'c> {
     pub(super) folder: &'c Path,
     pub(super) limits: &'c Limits,
     pub(super) delivery: &'c DeliveryLifecycle,
+    pub(super) failure_notice: &'c Option<NoticeText>,
     pub(super) call_most: Duration,
 }
 
@@ -130,6 +134,7 @@ pub(super) fn read(
     let policies = [("hold", OnUnknown::Hold), ("resend", OnUnknown::Resend)];
     let on_unknown = from.word("on_unknown", &policies, faults);
     let idempotent = from.truth("idempotent", faults);
+    let notice = read_notice(&mut from, faults);
     let settings = read_settings(&mut from, faults);
     let secrets = read_secrets(&mut from, inherited.folder, faults);
     let grants = read_grants(&mut from, faults);
@@ -146,6 +151,7 @@ pub(super) fn read(
             Some(false) => Idempotency::Never,
             Some(true) | None => Idempotency::AsManifest,
         },
+        failure_notice: notice.unwrap_or_else(|| inherited.failure_notice.clone()),
         settings,
         secrets,
         grants,

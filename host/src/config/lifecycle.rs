@@ -7,7 +7,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::Faults;
-use super::section::{Hint, Section, as_duration};
+use super::section::{Hint, Section, as_duration, wrong_type};
+use crate::lifecycle::notice::NoticeText;
 
 const MS: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -91,6 +92,9 @@ pub struct Lifecycle {
     pub dedup_window: Duration,
     /// `retention`: how long what came to rest is kept.
     pub retention: Duration,
+    /// `failure_notice`: what a conversation is told where a turn of it failed; nothing where it is
+    /// off. A channel may have its own.
+    pub failure_notice: Option<NoticeText>,
     /// The settings that a channel may have for itself.
     pub delivery: DeliveryLifecycle,
 }
@@ -112,6 +116,7 @@ impl Default for Lifecycle {
             drain: Duration::from_secs(20),
             dedup_window: 7 * DAY,
             retention: 7 * DAY,
+            failure_notice: None,
             delivery: DeliveryLifecycle::default(),
         }
     }
@@ -164,6 +169,7 @@ const HINTS_CHANNEL: &[Hint] = &[
     ("dedup_window", OF_ALL_CHANNELS),
     ("retention", OF_ALL_CHANNELS),
     ("on_unknown", "it belongs one level up, beside adapter"),
+    ("failure_notice", "it belongs one level up, beside adapter"),
 ];
 
 impl Lifecycle {
@@ -173,6 +179,9 @@ impl Lifecycle {
         self.read_times(&mut from, faults);
         self.read_turn_backoff(&mut from, faults);
         self.read_heartbeat(&mut from, faults);
+        if let Some(found) = read_notice(&mut from, faults) {
+            self.failure_notice = found;
+        }
         self.delivery.read_into(&mut from, faults);
         from.finish(HINTS_GLOBAL, faults);
         self
@@ -243,6 +252,30 @@ impl Lifecycle {
             faults.add(&found.span, sentence);
         }
         self.heartbeat_timeout = Some(found.value);
+    }
+}
+
+/// Reads `failure_notice`: `true` for the host's own words, `false`, or a text.
+pub(super) fn read_notice(
+    from: &mut Section<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<Option<NoticeText>> {
+    let key = "failure_notice";
+    let name = from.name(key);
+    let value = from.raw(key)?;
+    if let Some(on) = value.get_ref().as_bool() {
+        return Some(on.then(NoticeText::default));
+    }
+    let Some(text) = value.get_ref().as_str() else {
+        wrong_type(faults, value, &name, "true, false or a text");
+        return None;
+    };
+    match NoticeText::new(text) {
+        Ok(text) => Some(Some(text)),
+        Err(why) => {
+            faults.add(&value.span(), format!("{name} is no text for a notice: {why}"));
+            None
+        }
     }
 }
 

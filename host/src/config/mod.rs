@@ -310,6 +310,7 @@ fn read_channels(
         folder,
         limits,
         delivery: &lifecycle.delivery,
+        failure_notice: &lifecycle.failure_notice,
         call_most: lifecycle.call_most(),
     };
     if section.entries().count() > CHANNELS_MAX {

@@ -25,6 +25,7 @@ pub mod id;
 pub mod import;
 pub mod lease;
 pub mod message;
+pub mod notice;
 pub mod outcome;
 pub mod parts;
 pub mod plan;

@@ -76,6 +76,7 @@ pub(super) fn channel_rules(
         },
         delivery: delivery_limits(&config.lifecycle),
         has_progress: manifest.offers.progress,
+        failure_notice: config.failure_notice.clone(),
         adapter: manifest.name.clone(),
         version: manifest.version.clone(),
         digest: digest.to_owned(),

@@ -9,6 +9,7 @@ use crate::lifecycle::id::{BootId, ChannelName, ClaimToken, DeliveryId, TurnId};
 use crate::lifecycle::message::{
     DeliveredPart, DeliveryKind, InboundEvent, InboundMessage, OutboundMessage, Reply,
 };
+use crate::lifecycle::notice::NoticeText;
 use crate::lifecycle::outcome::{CallError, Fault, Ledger, Lookup, Outcome, StateWrites};
 use crate::lifecycle::settle::SettleMeans;
 use crate::lifecycle::turn::{Loss, Origin, TurnLimits, TurnState};
@@ -37,6 +38,8 @@ pub struct ChannelRules {
     pub delivery: DeliveryLimits,
     /// Whether the component exports `progress`; if not, such rows are cancelled at claim.
     pub has_progress: bool,
+    /// What a conversation is told where a turn of it failed; nothing where it is to be silent.
+    pub failure_notice: Option<NoticeText>,
     /// For `status` and the attempt rows; empty where the channel is refused.
     pub adapter: String,
     pub version: String,

@@ -29,6 +29,7 @@ mod line;
 mod lists;
 mod new_turn;
 mod notes;
+mod notices;
 mod operate;
 mod pieces;
 mod post;

@@ -9,6 +9,7 @@ mod faults;
 mod import;
 mod later;
 mod lifecycle;
+mod notices;
 mod plans;
 mod posts;
 mod receipts;

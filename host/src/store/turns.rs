@@ -384,6 +384,7 @@ impl Step<'_> {
             self.unwant_rows(facts.id, which, word)?;
         }
         self.settle_turn_line(facts.conversation)?;
+        self.tell_failure(facts, state, word)?;
         Ok(TurnEnd { turn: facts.id, state, code: word.map(str::to_owned) })
     }
 

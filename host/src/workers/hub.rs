@@ -206,6 +206,10 @@ impl Hub {
             TurnState::Queued | TurnState::Running | TurnState::Delivering => return,
         };
         counter.up();
+        if end.state == TurnState::Failed {
+            // A notice may wait now.
+            self.wake_all();
+        }
         let code = end.code.as_deref().unwrap_or("");
         tracing::info!(turn = %end.turn, state = end.state.word(), code, "turn ended");
     }

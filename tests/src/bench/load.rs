@@ -71,6 +71,7 @@ pub fn introduction(env: &Env) -> Vec<Command> {
         means: SettleMeans::default(),
         delivery: DeliveryLimits::default(),
         has_progress: true,
+        failure_notice: None,
         adapter: DIGEST.to_owned(),
         version: "1.0.0".to_owned(),
         digest: DIGEST.to_owned(),

@@ -89,6 +89,7 @@ fn rules(env: &Env) -> Vec<Command> {
             means: line.means(),
             delivery: DeliveryLimits::default(),
             has_progress: true,
+            failure_notice: None,
             adapter: "simulated".to_owned(),
             version: "1.0.0".to_owned(),
             digest: "simulated".to_owned(),

@@ -58,6 +58,7 @@ pub(super) fn channel_rules(means: SettleMeans) -> ChannelRules {
         means,
         delivery: DeliveryLimits::default(),
         has_progress: true,
+        failure_notice: None,
         adapter: "webhook".to_owned(),
         version: "1.0.0".to_owned(),
         digest: "d1".to_owned(),

@@ -193,6 +193,7 @@ async fn introduce(store: &Store, env: &Env, wishes: &Wishes) {
         means: wishes.means.clone(),
         delivery: wishes.delivery.clone(),
         has_progress: true,
+        failure_notice: None,
         adapter: "scripted".to_owned(),
         version: "1.0.0".to_owned(),
         digest: "d1".to_owned(),
