@@ -17,4 +17,5 @@ mod rig;
 mod rules;
 mod shown;
 mod simulation;
+mod waiting;
 mod window;
