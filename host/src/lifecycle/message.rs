@@ -72,6 +72,20 @@ pub struct InboundMessage {
     pub event: Option<Happening>,
 }
 
+impl InboundMessage {
+    /// The platform's name of the message that an answer to this one stands beside: its own, but
+    /// an action is no message, and what it stood on is.
+    #[must_use]
+    pub fn answered_id(&self) -> Option<&str> {
+        match &self.event {
+            Some(Happening::Action { on_message, .. }) => on_message.as_deref(),
+            Some(Happening::Edited | Happening::Deleted | Happening::Other { .. }) | None => {
+                Some(self.external_id.as_str()).filter(|id| !id.is_empty())
+            }
+        }
+    }
+}
+
 /// What happened, where a turn or its context is told of something that is no new message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

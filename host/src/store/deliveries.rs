@@ -10,7 +10,7 @@ use crate::lifecycle::delivery::{
     DeliveryEvent, DeliveryState, ExpireAction, PROGRESS_AGE_MAX_MS, code,
 };
 use crate::lifecycle::id::{ChannelName, ClaimToken, DeliveryId, TurnId};
-use crate::lifecycle::message::{Happening, OutboundMessage, Place, Reply};
+use crate::lifecycle::message::{OutboundMessage, Place, Reply};
 use crate::lifecycle::settle::{self, OpenRow, Settle};
 
 /// Rows that one claim looks at: those that come to rest instead of going out do not hide the one
@@ -39,25 +39,18 @@ impl Step<'_> {
         rows: Vec<NewDelivery>,
     ) -> Result<Vec<DeliveryId>> {
         let found = self.one(
-            "SELECT channel_id, CASE origin WHEN 0 THEN external_id END, payload FROM turn
-             WHERE id = ?1",
+            "SELECT channel_id, origin = 0, payload FROM turn WHERE id = ?1",
             [facts.id.number],
-            |r| Ok((r.get(0)?, r.get::<_, Option<String>>(1)?, r.get::<_, String>(2)?)),
+            |r| Ok((r.get(0)?, r.get::<_, bool>(1)?, r.get::<_, String>(2)?)),
         )?;
-        // Of what a program posted or a schedule made the platform knows no message to reply to.
-        let Some((channel, reply_to, payload)) = found else { return Ok(Vec::new()) };
+        let Some((channel, at_platform, payload)) = found else { return Ok(Vec::new()) };
         let message: crate::lifecycle::message::InboundMessage = from_json(&payload)?;
         let body = RowBody {
             channel,
             conversation: facts.conversation,
             context: message.context.as_deref(),
-            // An action is no message: what it stood on is.
-            reply_to: match &message.event {
-                Some(Happening::Action { on_message, .. }) => on_message.as_deref(),
-                Some(Happening::Edited | Happening::Deleted | Happening::Other { .. }) | None => {
-                    reply_to.as_deref()
-                }
-            },
+            // Of what a program posted or a schedule made the platform knows no message to reply to.
+            reply_to: message.answered_id().filter(|_| at_platform),
         };
         let origin = RowOrigin {
             turn: Some((facts.id, facts.try_number)),

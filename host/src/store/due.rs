@@ -4,13 +4,10 @@
 
 use super::later::{Due, Fell};
 use super::step::{NEVER_MS, Result, Step, ms};
-use crate::lifecycle::id::TurnId;
 
 /// The sequence number of a turn that has none yet. Statements write it out, as the condition of
 /// the index over waiting turns does.
 pub(super) const OUT_OF_LINE: i64 = 9_223_372_036_854_775_807;
-/// What is being gathered waits so long at most; a stop of its conversation means it too.
-const GATHERED_WITHIN_MS: i64 = 5_000;
 
 /// Where a turn's row begins: sequence number, due time, and the time at which that was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,20 +39,6 @@ impl Begins {
 }
 
 impl Step<'_> {
-    /// Gives a turn that is still out of line another due time; false where it is in line, or has
-    /// ended.
-    // For events that gather pieces; nothing else moves a due time yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what gathers pieces comes next"))]
-    pub(super) fn postpone_turn(&mut self, turn: TurnId, due: Due) -> Result<bool> {
-        let Begins { due_ms, set_ms, .. } = Begins::new(due, turn.number, self.now.wall_ms);
-        let changed = self.execute(
-            "UPDATE turn SET due_ms = ?3, due_set_ms = ?4
-             WHERE id = ?1 AND nonce = ?2 AND seq = 9223372036854775807 AND state = 0",
-            (turn.number, turn.nonce.cast_signed(), due_ms, set_ms),
-        )?;
-        Ok(changed == 1)
-    }
-
     /// Puts the turns whose time has come into their lines, in the order in which they were due.
     pub(super) fn fall_due(&mut self, rows_max: u32) -> Result<Fell> {
         let now_ms = self.now.wall_ms;
@@ -85,17 +68,5 @@ impl Step<'_> {
     pub(super) fn keep_number_floor(&self) -> Result<()> {
         let sql = "UPDATE meta SET value = max(value, ?1) WHERE name = 'number_floor'";
         self.execute(sql, [self.tally.last_number]).map(|_| ())
-    }
-
-    /// What a stop of a conversation means where nobody stands in its line: what is just being
-    /// gathered. What somebody put off to a time of its own goes on waiting.
-    pub(super) fn gathered_turn(&self, conversation: i64) -> Result<Option<i64>> {
-        self.one(
-            "SELECT id FROM turn WHERE conversation_id = ?1 AND state < 3
-               AND seq = 9223372036854775807 AND due_set_ms > 0 AND due_ms <= ?2
-             ORDER BY id LIMIT 1",
-            (conversation, self.now.wall_ms.saturating_add(GATHERED_WITHIN_MS)),
-            |r| r.get(0),
-        )
     }
 }

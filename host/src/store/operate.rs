@@ -68,14 +68,12 @@ impl Step<'_> {
         by: &str,
     ) -> Result<Vec<TurnId>> {
         let most = if all { ABORTED_AT_ONCE_MAX } else { 1 };
-        // Those that are due later come last, and only where all are meant: but for what is just
-        // being gathered, whose sender thinks of it as said.
-        let gathered = self.gathered_turn(conversation)?;
+        // Those that are due later come last, and only where all are meant.
         let turns = self.all(
             "SELECT id, nonce FROM turn WHERE conversation_id = ?1 AND state < 3
-               AND (?3 OR seq < 9223372036854775807 OR id IS ?4)
+               AND (?3 OR seq < 9223372036854775807)
              ORDER BY seq LIMIT ?2",
-            (conversation, most, all, gathered),
+            (conversation, most, all),
             |r| Ok(turn_id(r.get(0)?, r.get(1)?)),
         )?;
         for turn in &turns {

@@ -31,7 +31,11 @@ pub(super) fn start(
     let place = Place {
         conversation: turn.conversation.clone(),
         context: turn.message.context.clone(),
-        reply_to: turn.origin.is_at_platform().then(|| turn.message.external_id.clone()),
+        reply_to: turn
+            .message
+            .answered_id()
+            .filter(|_| turn.origin.is_at_platform())
+            .map(str::to_owned),
     };
     let (hub, channel) = (Arc::clone(hub), Arc::clone(channel));
     let env = hub.env.clone();

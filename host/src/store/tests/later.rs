@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, message};
 use crate::lifecycle::id::TurnId;
+use crate::lifecycle::message::InboundMessage;
 use crate::store::later::Due;
 use crate::store::*;
 
@@ -114,23 +115,6 @@ fn a_turn_takes_its_number_when_it_falls_due_and_numbers_stay_apart_after_a_rest
     }
 }
 
-#[test]
-fn what_is_gathered_can_be_put_off_until_it_falls_due() {
-    let mut rig = Rig::new();
-    let album = rig.later("room", "album", Due::In(1_000));
-    rig.pass(Duration::from_millis(900));
-    let put_off = |rig: &mut Rig| {
-        let now = rig.now;
-        rig.core.step(now, |step| step.postpone_turn(album, Due::In(1_000)))
-    };
-    assert!(put_off(&mut rig));
-    rig.pass(Duration::from_millis(999));
-    assert_eq!(rig.fall(), 0);
-    rig.pass(Duration::from_millis(1));
-    assert_eq!(rig.fall(), 1);
-    assert!(!put_off(&mut rig), "it stands in line");
-}
-
 // Case: C20
 #[test]
 fn a_clock_that_goes_back_frees_what_waits_for_a_while_and_not_what_waits_for_a_time() {
@@ -153,7 +137,7 @@ fn a_clock_that_goes_back_frees_what_waits_for_a_while_and_not_what_waits_for_a_
 
 // Case: F6, F8
 #[test]
-fn a_stop_means_what_is_gathered_but_what_is_due_later_only_where_all_are_meant() {
+fn a_stop_means_what_is_due_later_only_where_all_are_meant() {
     let mut rig = Rig::new();
     let room = |all| Command::Abort {
         scope: AbortScope::Conversation {
@@ -169,8 +153,9 @@ fn a_stop_means_what_is_gathered_but_what_is_due_later_only_where_all_are_meant(
         other => panic!("{other:?}"),
     };
     assert!(stopped(rig.run(room(false))).is_empty(), "nothing to stop");
-    let album = rig.later("room", "album", Due::In(1_000));
-    assert_eq!(stopped(rig.run(room(false))), [album]);
+    let album = InboundMessage { group: Some("g".into()), ..message("room", "p0", "album") };
+    let album = rig.accept_turn(album);
+    assert_eq!(stopped(rig.run(room(false))), [album], "what is being gathered stands in line");
     assert_eq!(stopped(rig.run(room(true))), [timed]);
     rig.pass(Duration::from_secs(100));
     assert_eq!((rig.fall(), rig.claimed()), (0, None), "what was stopped never falls due");
