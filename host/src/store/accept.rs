@@ -132,7 +132,7 @@ impl Step<'_> {
         } else {
             match self.overtaken(channel_id, channel, &key, &content, &known, message)? {
                 Overtaken::Done(taken) => return Ok(taken),
-                Overtaken::No(message) => message,
+                Overtaken::No(message) => *message,
             }
         };
         if contents_of(&known) >= CONTENTS_PER_KEY_MAX {

@@ -26,7 +26,7 @@ pub(super) enum Overtaken {
     /// It did, and this is what became of the message.
     Done(Taken),
     /// It did not, or changes only what the message says.
-    No(InboundMessage),
+    No(Box<InboundMessage>),
 }
 
 impl Step<'_> {
@@ -173,7 +173,7 @@ impl Step<'_> {
         let came_before =
             known.iter().any(|known| known.content != NO_CONTENT && !is_edit(&known.content));
         if came_before {
-            return Ok(Overtaken::No(message));
+            return Ok(Overtaken::No(Box::new(message)));
         }
         if self.was_taken_back(channel, room, id)? {
             let done = self.taken_back_unseen(channel_id, channel, messages, content, &message)?;
