@@ -5,10 +5,11 @@ use anyhow::Result;
 use crate::{artifacts, step};
 
 /// How the benchmarks are to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Flags {
-    json: bool,
     smoke: bool,
+    /// What the benchmark itself is told: flags, and the groups that alone are taken.
+    told: Vec<String>,
 }
 
 impl Flags {
@@ -17,17 +18,20 @@ impl Flags {
         let mut flags = Self::default();
         for word in words {
             match *word {
-                "--json" => flags.json = true,
                 "--smoke" => flags.smoke = true,
-                _ => return None,
+                "--json" | "--long" => {}
+                flag if flag.starts_with('-') => return None,
+                // Whether there is such a group the benchmark knows, and says.
+                _group => {}
             }
+            flags.told.push((*word).to_owned());
         }
         Some(flags)
     }
 }
 
 /// Only figures go to stdout.
-pub(crate) fn run(flags: Flags) -> Result<()> {
+pub(crate) fn run(flags: &Flags) -> Result<()> {
     artifacts::guests_for_tests()?;
     let profile: &[&str] = if flags.smoke { &[] } else { &["--release"] };
     // The host beside it: some figures are of the real binary.
@@ -38,13 +42,7 @@ pub(crate) fn run(flags: Flags) -> Result<()> {
     )?;
     let mut bench = artifacts::cargo();
     bench.args(["run", "--quiet", "--package", "lastword-tests", "--bin", "bench"]).args(profile);
-    bench.arg("--");
-    if flags.json {
-        bench.arg("--json");
-    }
-    if flags.smoke {
-        bench.arg("--smoke");
-    }
+    bench.arg("--").args(&flags.told);
     let _ = step::run_aloud(&mut bench, |_| false)?;
     Ok(())
 }
@@ -54,9 +52,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_flags_are_read_in_any_order_and_others_refused() {
-        let both = Some(Flags { json: true, smoke: true });
-        assert_eq!(Flags::read(&["--smoke", "--json"]), both);
+    fn known_flags_and_groups_are_handed_on_and_other_flags_refused() {
+        let words = ["--smoke", "--json", "rates"];
+        let told = words.map(str::to_owned).to_vec();
+        assert_eq!(Flags::read(&words), Some(Flags { smoke: true, told }));
         assert_eq!(Flags::read(&[]), Some(Flags::default()));
         assert_eq!(Flags::read(&["--fast"]), None);
     }

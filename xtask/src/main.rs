@@ -30,7 +30,9 @@ cargo xtask COMMAND
   cases --check [--built]  whether it is right and whole (--built: names also as cargo lists them)
   guests [NAME...]         build guests into target/guests
   dist                     a release binary and the adapters, in dist/
-  bench [--json] [--smoke] the figures of the benchmarks (--smoke: quick, in the dev profile)
+  bench [--json] [--smoke | --long] [GROUP...]
+                           the figures of the benchmarks, all or those of some groups (--smoke: quick,
+                           in the dev profile; --long: the full backlogs)
 ";
 
 fn main() -> ExitCode {
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
         ["guests", names @ ..] => artifacts::guests_by_name(names),
         ["dist"] => dist::run(),
         ["bench", flags @ ..] => match bench::Flags::read(flags) {
-            Some(flags) => bench::run(flags),
+            Some(flags) => bench::run(&flags),
             None => return misused(),
         },
         ["help" | "--help" | "-h"] => {

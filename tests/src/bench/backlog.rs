@@ -1,15 +1,16 @@
 //! Whether rates hold as the store grows: whole turns with few and with many rows pending, and
-//! accepts with few and with many keys remembered.
+//! accepts with few and with many keys remembered, and while what has ended is pruned.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lastword::lifecycle::message::{AbortRequest, InboundEvent, Sender};
 use lastword::lifecycle::outcome::StateWrites;
 use lastword::store::{Accept, Command};
 
 use super::Scale;
-use super::figure::{Figure, Goal, Rounds};
+use super::figure::{Figure, Goal, Rounds, quantile};
 use super::inside::{ABREAST, Inside};
 use super::load;
 use super::yard::Bare;
@@ -77,6 +78,35 @@ pub async fn pending(scale: &Scale, folder: &Path) -> Figure {
     let mut figure = rounds.against(MANY_ROWS, FEW_ROWS, Goal::RatioAtLeast(0.9));
     figure.name = format!("whole turns, {} rows pending", scale.pending);
     figure
+}
+
+/// As long as one step of the yardsticks takes.
+const ONE_STEP: Duration = Duration::from_nanos(1);
+
+/// How long one caller waits for an accept while turns that ended are pruned as the sweep prunes
+/// them, held against the same host before.
+pub async fn pruning(scale: &Scale, folder: &Path) -> Vec<Figure> {
+    const PRUNING: &str = "accept to answer while pruning, p99";
+    const QUIET: &str = "quiet";
+    let mut bare = Bare::open(folder, "prune");
+    for _ in 0..scale.ended / COMMANDS_PER_BATCH {
+        bare.turns(COMMANDS_PER_BATCH as usize, ONE_STEP);
+    }
+    drop(bare);
+    let inside = Arc::new(Inside::accepting(folder, "prune").await);
+    let mut rounds = Rounds::default();
+    for _ in 0..scale.rounds {
+        let (_, quiet_ms) = inside.accepts(1, scale.span).await;
+        let pruning = inside.prune();
+        let (_, each_ms) = inside.accepts(1, scale.span).await;
+        rounds.take(QUIET, quantile(&quiet_ms, 0.99));
+        rounds.take(PRUNING, quantile(&each_ms, 0.99));
+        rounds.take("pruned", pruning.stop().await as f64);
+    }
+    let mut figure = rounds.against(PRUNING, QUIET, Goal::RatioAtMost(3.0));
+    figure.unit = "ms";
+    let per_second = rounds.median("pruned") / scale.span.as_secs_f64();
+    vec![figure, Figure::plain("rows pruned meanwhile", per_second, "1/s", Goal::None)]
 }
 
 /// Accepts per second, 64 abreast, with many keys remembered, held against the same with few.

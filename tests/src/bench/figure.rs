@@ -27,6 +27,7 @@ pub enum Goal {
     None,
     /// Value through yardstick.
     RatioAtLeast(f64),
+    RatioAtMost(f64),
     ValueAtMost(f64),
 }
 
@@ -53,6 +54,10 @@ impl Figure {
             Goal::RatioAtLeast(least) => (
                 Some(format!("at least {least} of {}", self.yardstick.as_deref().unwrap_or(""))),
                 self.ratio.map(|ratio| ratio >= least),
+            ),
+            Goal::RatioAtMost(most) => (
+                Some(format!("at most {most} of {}", self.yardstick.as_deref().unwrap_or(""))),
+                self.ratio.map(|ratio| ratio <= most),
             ),
             Goal::ValueAtMost(most) => {
                 (Some(format!("at most {} {}", short(most), self.unit)), Some(self.value <= most))

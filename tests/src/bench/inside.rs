@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lastword::env::Env;
-use lastword::gate::{Gate, StopHandle};
+use lastword::gate::{Gate, StopHandle, StopReason};
 use lastword::handler::{Echo, Handler, HandlerDocument, HandlerEnd, HandlerEvent};
 use lastword::lifecycle::message::{DeliveryKind, InboundEvent, OutboundMessage, Place};
 use lastword::lifecycle::outcome::{
     Call, CallEnd, CallError, Lookup, Receipt, SendAnswer, StateWrites, Usage,
 };
-use lastword::store::Store;
+use lastword::store::{Answer, Command, HostRules, Store, SweepStep};
 use lastword::workers::intake::{self, Batch};
 use lastword::workers::ports::{Activity, Adapter, AdapterFacts, PollError};
 use lastword::workers::rules::WorkerRules;
@@ -166,6 +166,24 @@ pub struct Turns {
     pub syncs_per_turn: f64,
 }
 
+/// As the retention sweep does it.
+const PRUNE_ROWS: u32 = 200;
+const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Rows that have ended, being taken away.
+pub struct Pruning {
+    task: tokio::task::JoinHandle<u64>,
+    stop: StopHandle,
+}
+
+impl Pruning {
+    /// Ends it; says how many rows went.
+    pub async fn stop(self) -> u64 {
+        self.stop.stop(StopReason::PlannedStop);
+        self.task.await.unwrap()
+    }
+}
+
 /// A host that runs in this process.
 pub struct Inside {
     store: Store,
@@ -277,6 +295,28 @@ impl Inside {
             per_second: f64::from(begun) / began.elapsed().as_secs_f64(),
             syncs_per_turn: (self.commits() - commits) as f64 / f64::from(begun),
         }
+    }
+
+    /// From now on nothing that has ended is kept, and is taken away at the pace of the sweep.
+    #[must_use]
+    pub fn prune(&self) -> Pruning {
+        let (store, stop) = (self.store.clone(), StopHandle::new());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let rules = HostRules { retention_ms: 0, ..load::rules(&Env::system()) };
+            store.run(Command::Rules(rules)).await.unwrap();
+            let mut rows = 0;
+            while stopped.reason().is_none() {
+                let step = SweepStep::Prune { rows_max: PRUNE_ROWS };
+                match store.run(Command::Sweep(step)).await.unwrap() {
+                    Answer::Changed(changed) => rows += changed,
+                    other => panic!("{other:?}"),
+                }
+                tokio::time::sleep(PRUNE_PAUSE).await;
+            }
+            rows
+        });
+        Pruning { task, stop }
     }
 
     fn begin(self: &Arc<Self>) {

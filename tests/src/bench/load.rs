@@ -52,10 +52,10 @@ pub fn accept(message: InboundMessage, claim: Option<Lease>) -> Command {
     })
 }
 
-/// What a store is told before anything else.
+/// What a host obeys under measurement.
 #[must_use]
-pub fn introduction(env: &Env) -> Vec<Command> {
-    let rules = HostRules {
+pub fn rules(env: &Env) -> HostRules {
+    HostRules {
         boot: env.boot_id(),
         turn: TurnLimits::default(),
         dedup_window_ms: 7 * 86_400_000,
@@ -65,7 +65,12 @@ pub fn introduction(env: &Env) -> Vec<Command> {
         context_messages_max: 100,
         state_keys_max: 1_000,
         state_bytes_max: 1 << 20,
-    };
+    }
+}
+
+/// What a store is told before anything else.
+#[must_use]
+pub fn introduction(env: &Env) -> Vec<Command> {
     let channel_rules = ChannelRules {
         channel: channel(),
         means: SettleMeans::default(),
@@ -77,7 +82,7 @@ pub fn introduction(env: &Env) -> Vec<Command> {
         digest: DIGEST.to_owned(),
     };
     vec![
-        Command::Rules(rules),
+        Command::Rules(rules(env)),
         Command::ChannelsPresent(vec![channel()]),
         Command::Channel(channel_rules),
     ]

@@ -7,6 +7,7 @@ pub mod backlog;
 pub mod figure;
 pub mod inside;
 pub mod load;
+pub mod mediated;
 pub mod process;
 pub mod rates;
 pub mod sandbox;
@@ -31,6 +32,8 @@ pub struct Scale {
     pub single_messages: u32,
     pub pending: u64,
     pub keys: u64,
+    /// Turns at rest that retention takes away.
+    pub ended: u64,
 }
 
 impl Scale {
@@ -40,10 +43,11 @@ impl Scale {
         Self {
             rounds: 5,
             span: Duration::from_millis(1_500),
-            idle: Duration::from_secs(20),
+            idle: Duration::from_secs(60),
             single_messages: 200,
             pending: 100_000,
             keys: 500_000,
+            ended: 100_000,
         }
     }
 
@@ -57,20 +61,30 @@ impl Scale {
             single_messages: 5,
             pending: 2_000,
             keys: 2_000,
+            ended: 2_048,
         }
     }
 
     /// The full backlogs.
     #[must_use]
     pub fn long() -> Self {
-        let idle = Duration::from_secs(60);
-        Self { idle, pending: 1_000_000, keys: 10_000_000, ..Self::standard() }
+        Self { pending: 1_000_000, keys: 10_000_000, ended: 1_000_000, ..Self::standard() }
     }
 }
 
 /// Which figures: all, or those of one group.
-pub const GROUPS: [&str; 8] =
-    ["yardsticks", "rates", "wire", "latency", "sandbox", "rest", "backlog", "keys"];
+pub const GROUPS: [&str; 10] = [
+    "yardsticks",
+    "rates",
+    "wire",
+    "latency",
+    "sandbox",
+    "mediated",
+    "rest",
+    "backlog",
+    "prune",
+    "keys",
+];
 
 /// Takes the figures of one group in a folder of its own within `folder`.
 ///
@@ -85,12 +99,14 @@ pub async fn measure(group: &str, scale: &Scale, folder: &Path) -> Vec<Figure> {
         "wire" => wire::measure(scale, folder).await,
         "latency" => vec![wire::latency(scale, folder).await],
         "sandbox" => sandbox::measure(scale).await,
+        "mediated" => mediated::measure(scale).await,
         "rest" => process::at_rest(scale, folder).await,
         "backlog" => {
             let mut figures = process::with_backlog(scale, folder).await;
             figures.push(backlog::pending(scale, folder).await);
             figures
         }
+        "prune" => backlog::pruning(scale, folder).await,
         "keys" => vec![backlog::keys(scale, folder)],
         other => panic!("there is no group {other}; there are {GROUPS:?}"),
     }

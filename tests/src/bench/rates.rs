@@ -85,6 +85,8 @@ pub async fn measure(scale: &Scale, folder: &Path) -> Vec<Figure> {
         rounds.take(SYNCS_64, turns.syncs_per_turn);
         rounds.take(G, disk.rows(span));
     }
+    let wal_mib =
+        ["accept", "turn"].map(|name| wal_mib(folder, name)).into_iter().fold(0.0, f64::max);
     serving.stop().await;
     accepting.stop().await;
     let mut figures: Vec<_> =
@@ -95,8 +97,15 @@ pub async fn measure(scale: &Scale, folder: &Path) -> Vec<Figure> {
     figures.push(rounds.against(ACCEPT_64, A64, Goal::RatioAtLeast(0.7)));
     figures.push(rounds.against(TURN_ONE, B1, Goal::RatioAtLeast(0.8)));
     figures.push(rounds.against(TURN_64, B64, Goal::RatioAtLeast(0.7)));
+    figures.push(Figure::plain("WAL file after all that", wal_mib, "MiB", Goal::ValueAtMost(64.0)));
     figures.extend(latencies(&raw_ms, &accept_ms));
     figures
+}
+
+/// The file is never cut: its size is the most that it ever held.
+fn wal_mib(folder: &Path, name: &str) -> f64 {
+    let file = std::fs::metadata(folder.join(format!("{name}.db-wal")));
+    file.map_or(0.0, |file| file.len() as f64 / f64::from(1 << 20))
 }
 
 fn latencies(raw_ms: &[f64], accept_ms: &[f64]) -> Vec<Figure> {

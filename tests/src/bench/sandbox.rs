@@ -23,7 +23,13 @@ use super::load::TEXT_BYTES;
 use crate::harness::component;
 
 /// Nothing is remembered.
-struct Empty;
+pub(super) struct Empty;
+
+impl Empty {
+    pub(super) fn shared() -> Arc<Self> {
+        Arc::new(Self)
+    }
+}
 
 #[async_trait]
 impl StateSource for Empty {
@@ -40,7 +46,8 @@ impl StateSource for Empty {
     }
 }
 
-async fn echo() -> Channel {
+/// The tutorial's adapter, which needs nothing.
+pub(super) async fn echo() -> Channel {
     let engine = Engine::new(Env::system(), EngineConfig::default()).unwrap();
     let bytes = std::fs::read(component("echo")).unwrap();
     let adapter = engine.admit(bytes).await.unwrap();
@@ -52,10 +59,10 @@ async fn echo() -> Channel {
         limits: CallLimits::default(),
         public_url: None,
     };
-    adapter.bind(spec, Arc::new(Empty), Arc::new(NoBlobs)).await.unwrap()
+    adapter.bind(spec, Empty::shared(), Arc::new(NoBlobs)).await.unwrap()
 }
 
-fn message(number: u32) -> OutboundMessage {
+pub(super) fn message(number: u32) -> OutboundMessage {
     OutboundMessage {
         delivery_id: DeliveryId { number: i64::from(number), nonce: 1 },
         turn_id: None,
@@ -70,11 +77,11 @@ fn message(number: u32) -> OutboundMessage {
     }
 }
 
-fn each_us(began: Instant, calls: u32) -> f64 {
+pub(super) fn each_us(began: Instant, calls: u32) -> f64 {
     began.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
 }
 
-async fn sandboxed(channel: &Channel, span: Duration) -> f64 {
+pub(super) async fn sandboxed(channel: &Channel, span: Duration) -> f64 {
     let (began, mut calls) = (Instant::now(), 0);
     while began.elapsed() < span {
         let stop = StopSignal::never();

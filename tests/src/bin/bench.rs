@@ -30,6 +30,9 @@ async fn main() {
             other => panic!("{other} is not known: --json, --smoke or --long, and {GROUPS:?}"),
         }
     }
+    if let Some(unknown) = groups.iter().find(|group| !GROUPS.contains(&group.as_str())) {
+        panic!("there is no group {unknown}; there are {GROUPS:?}");
+    }
     // Beside what was built, so that the figures are of a real disk: the system's folder for
     // temporary files may be memory.
     let folder = target_folder().join("bench");
