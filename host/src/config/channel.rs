@@ -18,6 +18,7 @@ use super::secret::{Secret, SecretError, SecretRef};
 use super::section::{Hint, Placed, Section, as_text, wrong_type};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::notice::NoticeText;
+use crate::lifecycle::turn::AbortReach;
 
 /// The policy for a send whose outcome nobody can find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct ChannelConfig {
     pub adapter: PathBuf,
     /// What becomes of a send whose outcome cannot be found out.
     pub on_unknown: OnUnknown,
+    /// `on_abort`: which turns a person stops from the chat.
+    pub on_abort: AbortReach,
     /// Whether the manifest's idempotency is trusted.
     pub idempotency: Idempotency,
     /// What a conversation is told where a turn of it failed; nothing where it is off.
@@ -133,6 +136,8 @@ pub(super) fn read(
     let adapter = read_adapter(&mut from, inherited.folder, faults);
     let policies = [("hold", OnUnknown::Hold), ("resend", OnUnknown::Resend)];
     let on_unknown = from.word("on_unknown", &policies, faults);
+    let reaches = [("this", AbortReach::This), ("all", AbortReach::All)];
+    let on_abort = from.word("on_abort", &reaches, faults);
     let idempotent = from.truth("idempotent", faults);
     let notice = read_notice(&mut from, faults);
     let settings = read_settings(&mut from, faults);
@@ -147,6 +152,7 @@ pub(super) fn read(
         name: name?,
         adapter: adapter?,
         on_unknown: on_unknown.map_or(OnUnknown::Hold, |found| found.value),
+        on_abort: on_abort.map(|found| found.value).unwrap_or_default(),
         idempotency: match idempotent.map(|found| found.value) {
             Some(false) => Idempotency::Never,
             Some(true) | None => Idempotency::AsManifest,

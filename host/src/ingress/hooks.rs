@@ -222,11 +222,12 @@ fn report(channel: &ChannelName, accepted: &[AcceptedEvent], counts: &Counts) {
             AcceptedEvent::Refused { sentence } => {
                 warn!(%channel, reason = sentence, "an event was refused");
             }
-            AcceptedEvent::Abort { stopped } => {
+            AcceptedEvent::Abort { stopped, again: false } => {
                 info!(%channel, stopped = stopped.len(), "a person stopped the work");
             }
             AcceptedEvent::Turn { turn, .. } => debug!(%channel, %turn, "accepted"),
             AcceptedEvent::Duplicate { .. }
+            | AcceptedEvent::Abort { again: true, .. }
             | AcceptedEvent::Context
             | AcceptedEvent::Joined { .. }
             | AcceptedEvent::Edited { .. }

@@ -41,8 +41,10 @@ impl Counts {
                 | AcceptedEvent::Joined { .. }
                 | AcceptedEvent::Edited { .. }
                 | AcceptedEvent::TakenBack { .. }
-                | AcceptedEvent::Abort { .. } => counts.accepted += 1,
-                AcceptedEvent::Duplicate { .. } => counts.duplicates += 1,
+                | AcceptedEvent::Abort { again: false, .. } => counts.accepted += 1,
+                AcceptedEvent::Duplicate { .. } | AcceptedEvent::Abort { again: true, .. } => {
+                    counts.duplicates += 1;
+                }
                 AcceptedEvent::Receipt { .. } => counts.receipts += 1,
                 AcceptedEvent::Refused { .. } => counts.refused += 1,
                 AcceptedEvent::Dropped => counts.dropped += 1,
@@ -145,9 +147,9 @@ fn is_the_guests(name: &str) -> bool {
     !name.starts_with("lastword-") && !NOT_THE_GUESTS.contains(&name)
 }
 
-/// One item per event that has a turn, in order.
+/// One item per event that has a turn, in order; of a stop one per turn that it stopped.
 fn turns_lines(accepted: &[AcceptedEvent]) -> Vec<HeaderValue> {
-    let items: Vec<String> = accepted.iter().filter_map(turn_item).collect();
+    let items: Vec<String> = accepted.iter().flat_map(turn_items).collect();
     let mut bytes = 0;
     let lines = items.chunks(TURNS_PER_LINE_MAX).map(|items| items.join(", "));
     let lines = lines.take_while(|line| {
@@ -155,6 +157,24 @@ fn turns_lines(accepted: &[AcceptedEvent]) -> Vec<HeaderValue> {
         bytes <= TURNS_HEADER_BYTES_MAX
     });
     lines.filter_map(|line| HeaderValue::try_from(line).ok()).collect()
+}
+
+fn turn_items(event: &AcceptedEvent) -> Vec<String> {
+    match event {
+        AcceptedEvent::Abort { stopped, again } => {
+            let again = if *again { ";duplicate" } else { "" };
+            stopped.iter().map(|turn| format!("{turn};state=aborted{again}")).collect()
+        }
+        AcceptedEvent::Turn { .. }
+        | AcceptedEvent::Duplicate { .. }
+        | AcceptedEvent::Joined { .. }
+        | AcceptedEvent::Edited { .. }
+        | AcceptedEvent::TakenBack { .. }
+        | AcceptedEvent::Context
+        | AcceptedEvent::Receipt { .. }
+        | AcceptedEvent::Refused { .. }
+        | AcceptedEvent::Dropped => turn_item(event).into_iter().collect(),
+    }
 }
 
 fn turn_item(event: &AcceptedEvent) -> Option<String> {
@@ -200,13 +220,18 @@ mod tests {
             AcceptedEvent::Context,
             AcceptedEvent::Duplicate { turn: Some(turn(2)), state: Some(TurnState::Delivered) },
             AcceptedEvent::Duplicate { turn: None, state: None },
-            AcceptedEvent::Abort { stopped: vec![turn(1)] },
+            AcceptedEvent::Abort { stopped: vec![turn(1), turn(3)], again: false },
+            AcceptedEvent::Abort { stopped: vec![turn(1)], again: true },
         ];
         let lines = turns_lines(&accepted);
-        let right = format!("{};state=queued, {};state=delivered;duplicate", turn(1), turn(2));
+        let (one, two, three) = (turn(1), turn(2), turn(3));
+        let right = format!(
+            "{one};state=queued, {two};state=delivered;duplicate, {one};state=aborted, \
+             {three};state=aborted, {one};state=aborted;duplicate"
+        );
         assert_eq!(lines, [HeaderValue::try_from(right).unwrap()]);
         let counts = Counts::of(&accepted);
-        assert_eq!((counts.accepted, counts.duplicates), (3, 2));
+        assert_eq!((counts.accepted, counts.duplicates), (3, 3));
     }
 
     #[test]

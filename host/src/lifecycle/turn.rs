@@ -114,6 +114,16 @@ pub enum Verdict {
     SomeHeld,
 }
 
+/// How far a person's stop reaches in its conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AbortReach {
+    /// The oldest unfinished turn.
+    #[default]
+    This,
+    /// All unfinished turns.
+    All,
+}
+
 /// A transition that the machine does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a turn that is {} takes no {event:?}", .from.word())]

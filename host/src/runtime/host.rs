@@ -142,8 +142,14 @@ impl Host {
     /// The planned stop: intake closes, what runs may finish within `drain`, the rest is given
     /// back.
     pub async fn stop(self) -> Stopped {
+        self.stop_or_hurry(std::future::pending()).await
+    }
+
+    /// The same; where `hurry` ends first, what runs is told to end then and given back, `drain` or
+    /// not.
+    pub async fn stop_or_hurry(self, hurry: impl Future<Output = ()> + Send) -> Stopped {
         self.ingress.close();
-        let stopped = self.workers.stop().await;
+        let stopped = self.workers.stop_or_hurry(hurry).await;
         self.server.close().await;
         match stopped {
             Stopped::Clean => {

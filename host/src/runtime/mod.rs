@@ -56,13 +56,15 @@ pub struct RunOptions {
     pub ready: Box<dyn FnOnce(SocketAddr) + Send>,
     /// Ends when the host is to stop.
     pub shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Ends when a host that stops is to wait no longer for what still runs.
+    pub hurry: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Answers turns in place of the handler that the config names: for programs that embed the
     /// library.
     pub handler: Option<Arc<dyn Handler>>,
 }
 
 impl RunOptions {
-    /// The system's clocks; stops at SIGTERM and SIGINT.
+    /// The system's clocks; stops at SIGTERM and SIGINT, and at a second one without waiting.
     ///
     /// # Errors
     /// The system's, where it lets no signal be heard.
@@ -70,17 +72,18 @@ impl RunOptions {
         Ok(Self {
             env: Env::system(),
             ready: Box::new(ready),
-            shutdown: Box::pin(stop_signals()?),
+            shutdown: Box::pin(stop_signals(1)?),
+            hurry: Box::pin(stop_signals(2)?),
             handler: None,
         })
     }
 }
 
-/// Ends at SIGTERM or SIGINT; listens from this call on.
+/// Ends at the so many-th SIGTERM or SIGINT; listens from this call on.
 ///
 /// # Errors
 /// The system's.
-fn stop_signals() -> std::io::Result<impl Future<Output = ()> + Send> {
+fn stop_signals(count: u32) -> std::io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     // A limit of file sizes is a full disk, which the host outlives: the write fails instead.
     let too_large = rustix::process::Signal::XFSZ.as_raw();
@@ -88,9 +91,11 @@ fn stop_signals() -> std::io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
-        tokio::select! { biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for _ in 0..count {
+            tokio::select! { biased;
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         }
         drop(too_large);
     })
@@ -101,7 +106,7 @@ fn stop_signals() -> std::io::Result<impl Future<Output = ()> + Send> {
 /// # Errors
 /// [`RunError`] where it could not start, with the exit code that belongs to it.
 pub async fn run(config: Config, options: RunOptions) -> Result<(), RunError> {
-    let RunOptions { env, ready, mut shutdown, handler } = options;
+    let RunOptions { env, ready, mut shutdown, hurry, handler } = options;
     let host = tokio::select! { biased;
         // Told to stop before anything was taken in: what was begun is dropped.
         () = &mut shutdown => return Ok(()),
@@ -110,7 +115,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), RunError> {
     ready(host.address());
     shutdown.await;
     tracing::info!("stopping");
-    host.stop().await;
+    host.stop_or_hurry(hurry).await;
     Ok(())
 }
 

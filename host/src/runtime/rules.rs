@@ -75,6 +75,7 @@ pub(super) fn channel_rules(
             },
         },
         delivery: delivery_limits(&config.lifecycle),
+        on_abort: config.on_abort,
         has_progress: manifest.offers.progress,
         failure_notice: config.failure_notice.clone(),
         adapter: manifest.name.clone(),

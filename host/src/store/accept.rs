@@ -10,7 +10,7 @@ use super::step::{NEVER_MS, Result, Step, from_json, ms, to_json, turn_id, turn_
 use crate::lifecycle::dedup::{self, ContentDigest, EventKind};
 use crate::lifecycle::id::{ChannelName, TurnId};
 use crate::lifecycle::message::{AbortRequest, InboundEvent, InboundMessage};
-use crate::lifecycle::turn::TurnState;
+use crate::lifecycle::turn::{AbortReach, TurnState};
 
 /// Contents that one key may have had: an id used again for other words is another message.
 pub(super) const CONTENTS_PER_KEY_MAX: usize = 3;
@@ -47,9 +47,10 @@ impl Step<'_> {
         for event in events {
             let (done, turn) = self.accept_event(channel_id, &channel, event)?;
             match &done {
-                AcceptedEvent::Abort { stopped } => out.stopped.extend(stopped),
+                AcceptedEvent::Abort { stopped, again: false } => out.stopped.extend(stopped),
                 AcceptedEvent::TakenBack { turn: Some(turn) } => out.stopped.push(*turn),
-                AcceptedEvent::Turn { .. }
+                AcceptedEvent::Abort { again: true, .. }
+                | AcceptedEvent::Turn { .. }
                 | AcceptedEvent::Joined { .. }
                 | AcceptedEvent::Duplicate { .. }
                 | AcceptedEvent::Context
@@ -376,13 +377,22 @@ impl Step<'_> {
         let key = key(channel, &request.conversation, &request.external_id, EventKind::Abort)?;
         // A stop has no content of its own: the same id is the same stop.
         if !self.known(&key)?.is_empty() {
-            return Ok(AcceptedEvent::Duplicate { turn: None, state: None });
+            let sql = "SELECT stopped FROM dedup WHERE key = ?1 AND content = ?2";
+            let first: Option<Option<String>> = self.one(sql, (&key, NO_CONTENT), |r| r.get(0))?;
+            let stopped = first.flatten().map_or(Ok(Vec::new()), |text| from_json(&text))?;
+            return Ok(AcceptedEvent::Abort { stopped, again: true });
         }
         self.remember(&key, &NO_CONTENT, None)?;
         let (conversation, _, _) = self.conversation(channel_id, &request.conversation)?;
         let by = format!("{} in {channel}", request.sender.id);
-        let stopped = self.abort_conversation(conversation, false, &by)?;
-        Ok(AcceptedEvent::Abort { stopped })
+        let rules = self.channels.by_id.get(&channel_id);
+        let all = rules.is_some_and(|rules| rules.on_abort == AbortReach::All);
+        let stopped = self.abort_conversation(conversation, all, &by)?;
+        if !stopped.is_empty() {
+            let sql = "UPDATE dedup SET stopped = ?3 WHERE key = ?1 AND content = ?2";
+            self.execute(sql, (&key, NO_CONTENT, to_json(&stopped)?))?;
+        }
+        Ok(AcceptedEvent::Abort { stopped, again: false })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::lifecycle::message::{
 use crate::lifecycle::notice::NoticeText;
 use crate::lifecycle::outcome::{CallError, Fault, Ledger, Lookup, Outcome, StateWrites};
 use crate::lifecycle::settle::SettleMeans;
-use crate::lifecycle::turn::{Loss, Origin, TurnLimits, TurnState};
+use crate::lifecycle::turn::{AbortReach, Loss, Origin, TurnLimits, TurnState};
 
 /// What the whole host obeys; given once, before anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct ChannelRules {
     pub channel: ChannelName,
     pub means: SettleMeans,
     pub delivery: DeliveryLimits,
+    /// Which turns a person stops from the chat.
+    pub on_abort: AbortReach,
     /// Whether the component exports `progress`; if not, such rows are cancelled at claim.
     pub has_progress: bool,
     /// What a conversation is told where a turn of it failed; nothing where it is to be silent.
@@ -149,8 +151,12 @@ pub enum AcceptedEvent {
     /// A message was taken back before anybody saw it: this turn ended by it; or kept context or a
     /// piece of a group is gone.
     TakenBack { turn: Option<TurnId> },
-    /// An abort, new: what it stopped.
-    Abort { stopped: Vec<TurnId> },
+    /// An abort: what it stopped.
+    Abort {
+        stopped: Vec<TurnId>,
+        /// Whether the same stop came before, and stopped them then.
+        again: bool,
+    },
     /// A late receipt, stored, and applied where its row is known and not at the adapter.
     Receipt { failed: Option<LateFailure> },
     /// Refused by a rule, with a sentence (an id used again too often).

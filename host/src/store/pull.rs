@@ -7,6 +7,7 @@ use super::pull_face::{
     PulledTurn, RequestKey,
 };
 use super::step::{Result, Step, ms, turn_code, turn_id, turn_state};
+use super::turns::Telling;
 use crate::lifecycle::id::{ClaimToken, TurnId};
 use crate::lifecycle::lease::PullLease;
 use crate::lifecycle::turn::TurnState;
@@ -88,7 +89,7 @@ impl Step<'_> {
         let Some((turn, token)) = found else { return Ok(None) };
         let Some(pulled) = self.pulled(turn, token)? else { return Ok(None) };
         let Some(lease) = self.renew_pulled(&pulled, lease_ms)? else { return Ok(None) };
-        let claimed = self.claimed_turn(turn, token)?;
+        let claimed = self.claimed_turn(turn, token, Telling::Again)?;
         Ok(claimed.map(|claimed| Box::new(PulledTurn { claimed, lease: self.told_lease(lease) })))
     }
 

@@ -93,7 +93,7 @@ impl Step<'_> {
         if changed == 0 {
             return Ok(None);
         }
-        self.claimed_turn(turn, token)
+        self.claimed_turn(turn, token, Telling::First)
     }
 
     /// What the holder of this claim is told.
@@ -101,6 +101,7 @@ impl Step<'_> {
         &mut self,
         turn: TurnId,
         token: ClaimToken,
+        telling: Telling,
     ) -> Result<Option<ClaimedTurn>> {
         let row = self.one(
             "SELECT channel_id, conversation_id, accepted_at_ms, payload, try, host_losses,
@@ -117,7 +118,9 @@ impl Step<'_> {
             return Ok(None);
         };
         let (replay_of, due_ms, origin) = more;
-        self.turn_claimed(turn, ids.0, try_number, accepted_at_ms, due_ms)?;
+        if telling == Telling::First {
+            self.turn_claimed(turn, ids.0, try_number, accepted_at_ms, due_ms)?;
+        }
         let channel = self.channel_name(ids.0)?;
         let conversation = self.conversation_name(ids.1)?;
         let claim = TurnClaim { turn, token, try_number };
@@ -135,7 +138,9 @@ impl Step<'_> {
             }
         };
         let context = self.take_context(turn, ids.1)?;
-        let mut delivered = self.bad_news(turn, ids.1, try_number)?;
+        // What a first try was told is looked for again only where the claim is told again.
+        let looked = if telling == Telling::Again { 2 } else { try_number };
+        let mut delivered = self.bad_news(turn, ids.1, looked)?;
         if try_number > 1 || replay_of.is_some() {
             delivered.extend(self.told(turn, replay_of)?);
         }
@@ -441,6 +446,13 @@ impl Step<'_> {
         let turn = self.claim_turn_by_number(turn, lease)?.map(Box::new);
         Ok(Next { delivery: None, turn })
     }
+}
+
+/// Whether a claim's holder is told of it for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    First,
+    Again,
 }
 
 /// Which rows of a turn it wants no more.

@@ -127,9 +127,11 @@ fn count(hub: &Hub, accepted: &Accepted) {
     for event in &accepted.events {
         let counter = match event {
             AcceptedEvent::Turn { .. } => &metrics.turns_accepted,
-            AcceptedEvent::Duplicate { .. } => &metrics.duplicates,
+            AcceptedEvent::Duplicate { .. } | AcceptedEvent::Abort { again: true, .. } => {
+                &metrics.duplicates
+            }
             AcceptedEvent::Context => &metrics.context_messages,
-            AcceptedEvent::Abort { .. } => &metrics.aborts,
+            AcceptedEvent::Abort { again: false, .. } => &metrics.aborts,
             AcceptedEvent::Joined { .. } => &metrics.group_pieces,
             AcceptedEvent::Edited { .. } => &metrics.edits_applied,
             AcceptedEvent::TakenBack { .. } => &metrics.messages_taken_back,

@@ -173,13 +173,20 @@ impl Workers {
     /// A planned stop: nothing new begins, what runs may finish within `drain`, the rest is told to
     /// end and given back uncharged. Intake is closed before this is called.
     pub async fn stop(&self) -> Stopped {
+        self.stop_or_hurry(std::future::pending()).await
+    }
+
+    /// The same; where `hurry` ends first, `drain` is over then.
+    pub async fn stop_or_hurry(&self, hurry: impl Future<Output = ()> + Send) -> Stopped {
         let hub = &self.hub;
         hub.gate.close();
         hub.shutdown.advance(Phase::Draining);
         hub.tasks.close();
         let drain = Duration::from_millis(hub.rules.drain_ms);
-        if hub.env.timeout(drain, hub.tasks.wait()).await.is_ok() {
-            return Stopped::Clean;
+        tokio::select! { biased;
+            () = hub.tasks.wait() => return Stopped::Clean,
+            () = hurry => tracing::info!("told to stop at once"),
+            () = hub.env.sleep(drain) => {}
         }
         let told = hub.gate.stop_all();
         tracing::info!(told, "`drain` is over; what still runs is told to end");

@@ -7,7 +7,7 @@ use lastword::lifecycle::id::ChannelName;
 use lastword::lifecycle::message::{InboundEvent, InboundMessage, Sender};
 use lastword::lifecycle::outcome::StateWrites;
 use lastword::lifecycle::settle::SettleMeans;
-use lastword::lifecycle::turn::TurnLimits;
+use lastword::lifecycle::turn::{AbortReach, TurnLimits};
 use lastword::store::{Accept, ChannelRules, Command, HostRules, Lease};
 
 /// The one channel of figures that are taken in process.
@@ -75,6 +75,7 @@ pub fn introduction(env: &Env) -> Vec<Command> {
         channel: channel(),
         means: SettleMeans::default(),
         delivery: DeliveryLimits::default(),
+        on_abort: AbortReach::default(),
         has_progress: true,
         failure_notice: None,
         adapter: DIGEST.to_owned(),

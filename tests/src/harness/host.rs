@@ -302,10 +302,20 @@ impl Host {
         self.child.kill().await.unwrap();
     }
 
-    /// SIGTERM, and waits for its end.
-    pub async fn terminate(mut self) -> ExitStatus {
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub async fn terminate(self) -> ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> ExitStatus {
         tokio::time::timeout(COMMAND_WITHIN, self.child.wait())
             .await
             .expect("a host that was asked to stop stops")

@@ -8,7 +8,7 @@ use lastword::env::Env;
 use lastword::gate::Gate;
 use lastword::lifecycle::delivery::DeliveryLimits;
 use lastword::lifecycle::id::ChannelName;
-use lastword::lifecycle::turn::TurnLimits;
+use lastword::lifecycle::turn::{AbortReach, TurnLimits};
 use lastword::store::{ChannelRules, Command, HostRules, Store};
 use lastword::workers::ports::Adapter;
 use lastword::workers::rules::WorkerRules;
@@ -88,6 +88,7 @@ fn rules(env: &Env) -> Vec<Command> {
             channel: line.name().into(),
             means: line.means(),
             delivery: DeliveryLimits::default(),
+            on_abort: AbortReach::default(),
             has_progress: true,
             failure_notice: None,
             adapter: "simulated".to_owned(),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use lastword_tests::harness::http::message;
-use lastword_tests::harness::{Answer, Channel, Config, Sink, Site, eventually};
+use lastword_tests::harness::{Answer, Channel, Config, Puller, Sink, Site, eventually};
 use serde_json::json;
 
-use crate::handlers::{alive, pids_in};
+use crate::handlers::{AGENT_WITH_A_CHILD, alive, pids_in};
 use crate::{SOON, bridge};
 
 /// Writes its process id, and answers after a while.
@@ -137,11 +137,14 @@ async fn the_same_stop_delivered_again_leaves_a_later_turn_alone() {
     let (sink, site) = slow().await;
     let host = site.start().await;
     let platform = host.platform("hook");
-    platform.say("m1", "c", "slow").await;
-    platform.post("abort", &stop("s1", "c")).await.unwrap();
+    let stopped = platform.say("m1", "c", "slow").await;
+    let first = platform.post("abort", &stop("s1", "c")).await.unwrap();
     let later = platform.say("m2", "c", "slow later").await;
     let again = platform.post("abort", &stop("s1", "c")).await.unwrap();
     assert_eq!((again.status, again.count("lastword-accepted")), (200, 0), "{}", again.text());
+    let (first, again) = (first.turns().remove(0), again.turns().remove(0));
+    assert_eq!((first.id.as_str(), first.state.as_str()), (stopped.id.as_str(), "aborted"));
+    assert_eq!((again.id, again.state, again.duplicate), (first.id, first.state, true));
     assert_eq!(site.turn_at_rest(&later.id, SOON).await.state, "delivered");
     let texts: Vec<_> = sink.arrivals().iter().map(|a| a.text().to_owned()).collect();
     assert_eq!(texts, ["answer to slow later"]);
@@ -159,5 +162,100 @@ async fn a_turn_can_be_aborted_while_no_host_runs() {
     assert_eq!(site.cli(&["abort", "--turn", &turn.id]).await.code, 3, "nothing is left to stop");
     let reply = host.platform("hook").post("messages", &message("m2", "c", "quick")).await.unwrap();
     site.turn_at_rest(&reply.turns()[0].id, SOON).await;
+    assert_eq!(sink.count(), 1);
+}
+
+// Case: F1
+#[tokio::test]
+async fn a_stop_from_the_chat_ends_the_handler_and_all_that_it_started_within_a_second() {
+    let (_sink, site) = slow().await;
+    site.write("agent.py", AGENT_WITH_A_CHILD);
+    let host = site.start().await;
+    let platform = host.platform("hook");
+    platform.say("m1", "c", "hello").await;
+    let family = pids_in(&site, 3).await;
+    assert!(family.iter().all(|pid| alive(*pid)), "{family:?}");
+    let reply = platform.post("abort", &stop("s1", "c")).await.unwrap();
+    assert_eq!((reply.status, reply.turns()[0].state.as_str()), (200, "aborted"));
+    let gone = || async { family.iter().all(|pid| !alive(*pid)).then_some(()) };
+    // A second, and as much again for a machine that has other things to do.
+    eventually("the whole family ended", Duration::from_secs(2), gone).await;
+}
+
+// Case: F1
+#[tokio::test]
+async fn an_abort_ends_the_request_to_an_http_handler_within_a_second() {
+    let handler = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/turn", handler.local_addr().unwrap());
+    let (sink, site) = bridge(Config::new()).await;
+    site.configure(&Config::new().http(&url).channel(Channel::webhook("hook", &sink.url())));
+    let host = site.start().await;
+    let turn = host.platform("hook").say("m1", "c", "hello").await;
+    let (mut request, _) = handler.accept().await.unwrap();
+    assert_eq!(site.cli(&["abort", "--turn", &turn.id]).await.code, 0);
+    let mut rest = Vec::new();
+    let closed = tokio::io::AsyncReadExt::read_to_end(&mut request, &mut rest);
+    let closed = tokio::time::timeout(Duration::from_secs(2), closed).await;
+    assert!(closed.is_ok(), "the connection is still open");
+    assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "aborted");
+}
+
+// Case: F7
+#[tokio::test]
+async fn whoever_stops_a_turn_there_is_one_record_of_who_and_when() {
+    let (_sink, site) = slow().await;
+    let host = site.start().await;
+    let platform = host.platform("hook");
+    let mut turns = Vec::new();
+    for room in ["chat", "cli", "api"] {
+        let turn = platform.say(room, room, "slow").await;
+        site.turn_in(&turn.id, "running", SOON).await;
+        turns.push(turn.id);
+    }
+    let began = now_ms();
+    platform.post("abort", &stop("s1", "chat")).await.unwrap();
+    assert_eq!(site.cli(&["abort", "--turn", &turns[1]]).await.code, 0);
+    let body = json!({"channel": "hook", "conversation": "api", "by": "the night shift"});
+    let reply = Puller::new(&site, &host).post("abort", &[], body.to_string()).await.unwrap();
+    assert_eq!((reply.status, reply.json()["ids"][0].as_str()), (200, Some(turns[2].as_str())));
+    let by = ["p1 in hook", "cli", "the night shift"];
+    for (turn, by) in turns.iter().zip(by) {
+        let shown: Vec<serde_json::Value> = site.json(&["turns", "show", turn]).await;
+        let shown = &shown[0];
+        let told = (shown["state"].as_str(), shown["code"].as_str(), shown["ended_by"].as_str());
+        assert_eq!(told, (Some("aborted"), Some("aborted"), Some(by)));
+        let at = shown["ended_at_ms"].as_i64().unwrap();
+        assert!((began..=now_ms()).contains(&at), "{at}");
+        let human = site.cli(&["turns", "show", turn]).await.stdout;
+        assert!(human.contains(by), "{human}");
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+// Case: F6
+#[tokio::test]
+async fn where_the_channel_says_so_a_stop_from_the_chat_drops_all_turns_and_names_them() {
+    let (sink, site) = slow().await;
+    let channel = Channel::webhook("hook", &sink.url()).set("", "on_abort", "\"all\"");
+    let agent = site.path().join("agent.py");
+    site.configure(&Config::new().agent(&agent).channel(channel));
+    let host = site.start().await;
+    let platform = host.platform("hook");
+    let mut turns = Vec::new();
+    for n in 0..3 {
+        turns.push(platform.say(&format!("m{n}"), "c", "slow").await.id);
+    }
+    let reply = platform.post("abort", &stop("s1", "c")).await.unwrap();
+    let named: Vec<String> = reply.turns().into_iter().map(|turn| turn.id).collect();
+    assert_eq!(named, turns);
+    for turn in &turns {
+        assert_eq!(site.turn_at_rest(turn, SOON).await.state, "aborted");
+    }
+    let after = platform.say("m9", "c", "quick").await;
+    assert_eq!(site.turn_at_rest(&after.id, SOON).await.state, "delivered");
     assert_eq!(sink.count(), 1);
 }

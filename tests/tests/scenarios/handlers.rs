@@ -44,7 +44,7 @@ async fn ends(site: &Site, text: &str) -> TurnRow {
 }
 
 /// Starts two children, one of which leaves the process group; all write their ids and stay.
-const AGENT_WITH_A_CHILD: &str = r#"
+pub(crate) const AGENT_WITH_A_CHILD: &str = r#"
 import os, subprocess, sys, time
 sys.stdin.readline()
 child = subprocess.Popen(["sleep", "1000"])
@@ -119,6 +119,35 @@ async fn work_that_outlasts_the_drain_is_given_back_without_costing_a_try() {
     let turn = host.platform("hook").say("m1", "c", "4").await;
     let pids = pids_in(&site, 1).await;
     assert_eq!(host.terminate().await.code(), Some(0));
+    gone("the handler ended with its host", &pids, Duration::from_secs(3)).await;
+    let row = site.turns().await.remove(0);
+    assert_eq!((row.state.as_str(), row.attempts), ("queued", 0), "{row:?}");
+    let _host = site.start().await;
+    assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
+    assert_eq!(sink.count(), 1);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_drain_at_once_and_the_work_is_given_back_uncharged() {
+    let change =
+        |config: Config| config.lifecycle("drain", "60s").set("lifecycle", "turn_tries", "1");
+    let (sink, site) = agent(AGENT_THAT_PAUSES, change).await;
+    let host = site.start().await;
+    let platform = host.platform("hook");
+    let turn = platform.say("m1", "c", "5").await;
+    let pids = pids_in(&site, 1).await;
+    let began = std::time::Instant::now();
+    host.signal(rustix::process::Signal::INT);
+    // It drains: intake is closed, the handler lives.
+    eventually("a host that stops", SOON, || async {
+        let ready = platform.get("/readyz").await;
+        ready.is_ok_and(|reply| reply.status == 503).then_some(())
+    })
+    .await;
+    assert!(alive(pids[0]));
+    host.signal(rustix::process::Signal::INT);
+    assert_eq!(host.ended().await.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     gone("the handler ended with its host", &pids, Duration::from_secs(3)).await;
     let row = site.turns().await.remove(0);
     assert_eq!((row.state.as_str(), row.attempts), ("queued", 0), "{row:?}");

@@ -333,6 +333,7 @@ async fn run_says_when_it_is_ready_and_ends_when_it_is_told_to() {
         shutdown: Box::pin(async move {
             let _ = stopped.await;
         }),
+        hurry: Box::pin(std::future::pending()),
         handler: None,
     };
     let running = env.spawn(run(site.config(), options));

@@ -11,7 +11,7 @@ use crate::lifecycle::id::{BootId, ChannelName, TurnId};
 use crate::lifecycle::message::{DeliveryKind, InboundEvent, InboundMessage, Reply, Sender};
 use crate::lifecycle::outcome::{Ledger, Outcome, Receipt, StateWrites};
 use crate::lifecycle::settle::SettleMeans;
-use crate::lifecycle::turn::TurnLimits;
+use crate::lifecycle::turn::{AbortReach, TurnLimits};
 use crate::store::*;
 
 pub(super) const LEASE: Lease = Lease { lease_ms: 60_000 };
@@ -22,6 +22,7 @@ pub(super) struct Rig {
     pub(super) dir: TempDir,
     pub(super) env: Env,
     pub(super) means: SettleMeans,
+    pub(super) on_abort: AbortReach,
     pub(super) boot: i64,
 }
 
@@ -57,6 +58,7 @@ pub(super) fn channel_rules(means: SettleMeans) -> ChannelRules {
         channel: "hook".into(),
         means,
         delivery: DeliveryLimits::default(),
+        on_abort: AbortReach::default(),
         has_progress: true,
         failure_notice: None,
         adapter: "webhook".to_owned(),
@@ -77,7 +79,7 @@ impl Rig {
         let dir = quick_folder();
         let core = Core::open(&dir.path().join("lastword.db"), &env).unwrap();
         let now = Now { wall_ms: 1_000_000_000_000, mono_ms: 0 };
-        let mut rig = Self { core, now, dir, env, means, boot: 1 };
+        let mut rig = Self { core, now, dir, env, means, on_abort: AbortReach::This, boot: 1 };
         rig.introduce();
         rig
     }
@@ -98,7 +100,9 @@ impl Rig {
     fn introduce(&mut self) {
         self.run(Command::Rules(self.rules()));
         self.run(Command::ChannelsPresent(vec!["hook".into()]));
-        self.run(Command::Channel(channel_rules(self.means.clone())));
+        let on_abort = self.on_abort;
+        let rules = ChannelRules { on_abort, ..channel_rules(self.means.clone()) };
+        self.run(Command::Channel(rules));
     }
 
     /// A kill: what was committed stays, and another boot begins.

@@ -1,7 +1,7 @@
 //! Stop means stop.
 
-use super::bench::Bench;
-use super::script::{Act, Send, last_word};
+use super::bench::{Bench, Wishes};
+use super::script::{Act, Send, facts, last_word};
 use crate::lifecycle::outcome::{Fault, SendError};
 use crate::store::{AbortScope, Command, Operated};
 use crate::workers::operate::operate;
@@ -33,6 +33,26 @@ async fn a_send_that_is_at_the_adapter_when_its_turn_is_aborted_is_recorded_as_i
     bench.wait(10_000).await;
     assert_eq!(bench.end(turn).await.0, "aborted");
     assert_eq!(bench.states().await, ["delivered"]);
+}
+
+// Case: C25
+#[tokio::test(start_paused = true)]
+async fn a_row_that_was_claimed_before_its_turn_was_aborted_is_not_sent_and_costs_no_attempt() {
+    let mut paced = facts();
+    paced.conversation_interval_ms = 3_000;
+    let bench = Bench::with(Wishes { facts: Some(paced), ..Wishes::default() }).await;
+    bench.post("room", "m1", "one").await;
+    let turn = bench.post("room", "m2", "two").await;
+    // Claimed, and waiting in memory for its conversation's place in time.
+    bench.wait(1_000).await;
+    let row = bench.outbox().await.remove(1);
+    assert_eq!((row.state.as_str(), row.turn_id), ("sending", Some(turn)));
+    assert_eq!(bench.abort("room", "stop1").await, [turn]);
+    bench.wait(10_000).await;
+    assert_eq!(bench.adapter.texts(), ["re: one"]);
+    let row = bench.outbox().await.remove(1);
+    assert_eq!((row.state.as_str(), row.attempts), ("cancelled", 0));
+    assert_eq!(bench.end(turn).await.0, "aborted");
 }
 
 // Case: F4

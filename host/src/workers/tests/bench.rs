@@ -13,7 +13,7 @@ use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::{ChannelName, TurnId};
 use crate::lifecycle::message::{AbortRequest, InboundEvent, InboundMessage, Sender};
 use crate::lifecycle::settle::SettleMeans;
-use crate::lifecycle::turn::TurnLimits;
+use crate::lifecycle::turn::{AbortReach, TurnLimits};
 use crate::store::*;
 use crate::workers::intake::{self, Batch};
 use crate::workers::ports::Adapter;
@@ -192,6 +192,7 @@ async fn introduce(store: &Store, env: &Env, wishes: &Wishes) {
         channel: CHANNEL.into(),
         means: wishes.means.clone(),
         delivery: wishes.delivery.clone(),
+        on_abort: AbortReach::default(),
         has_progress: true,
         failure_notice: None,
         adapter: "scripted".to_owned(),
