@@ -53,12 +53,37 @@ pub(super) enum Command {
     Replay(ReplayArgs),
     /// Forget dead letters, and what is left of removed channels; says what it would do first.
     Purge(PurgeArgs),
+    /// Write a snapshot of the store to a file, also while a host runs.
+    Backup(BackupArgs),
+    /// Make a store of a backup; what was under way is held for a person.
+    Restore(RestoreArgs),
     /// Take in what another program's queue left behind, each entry once.
     #[command(subcommand)]
     Import(ImportCommand),
     /// Adapters.
     #[command(subcommand)]
     Adapter(AdapterCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// The file to write; files that messages carry go to FILE.blobs.
+    pub(super) file: PathBuf,
+    /// Write over a backup of that name.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// A file that `lastword backup` wrote.
+    pub(super) file: PathBuf,
+    /// Put the store that is there aside, under another name, and restore in its place.
+    #[arg(long)]
+    pub(super) force: bool,
+    /// No host ran since the backup was taken: let everything go on as it stands, held is nothing.
+    #[arg(long)]
+    pub(super) as_is: bool,
 }
 
 #[derive(Debug, Subcommand)]

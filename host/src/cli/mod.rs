@@ -5,6 +5,7 @@
 
 mod api;
 mod args;
+mod backup;
 mod change;
 mod check;
 mod import;
@@ -117,6 +118,11 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
         Command::Post(args) => {
             let config = config()?;
             wait_for(async |env| post::post(&env, &config, args, output).await)
+        }
+        Command::Backup(args) => backup::back_up(&config()?, &args, output),
+        Command::Restore(args) => {
+            let config = config()?;
+            wait_for(async |env| backup::restore(&env, &config, &args, output).await)
         }
         Command::Import(ImportCommand::OpenClaw(args)) => {
             let config = config()?;

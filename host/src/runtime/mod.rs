@@ -12,6 +12,7 @@
 //! anything new comes beside it. Platforms hear 503 until then and send again.
 
 mod adapter;
+mod backup;
 mod blob_source;
 mod channels;
 mod check;
@@ -41,6 +42,7 @@ use crate::handler::Handler;
 use crate::sandbox::CachePlace;
 
 pub use crate::ingress::IMPORT_ENTRIES_MAX;
+pub use backup::{BackedUp, Restored, back_up, restore};
 pub use check::{ChannelCheck, CheckReport, check};
 pub use host::Host;
 pub use import::OfflineImport;

@@ -432,6 +432,9 @@ impl Core {
             Command::Bulk(bulk) => step.bulk(&bulk),
             Command::Sweep(sweep) => step.sweep(sweep),
             Command::Probe(probe) => step.probe(probe),
+            Command::HoldUnderWay { rows_max } => {
+                step.hold_under_way(rows_max).map(Answer::Changed)
+            }
             Command::Pull(command) => step.pull(*command),
             Command::Blob(command) => step.blob(command).map(Answer::Blob),
         }

@@ -387,6 +387,10 @@ pub enum Command {
     Sweep(SweepStep),
     /// Whether the store can be written.
     Probe(Probe),
+    /// After a restore: up to so many rows that were under way are held for a person.
+    HoldUnderWay {
+        rows_max: u32,
+    },
     /// Of pull workers.
     Pull(Box<super::pull_face::PullCommand>),
     Blob(BlobCommand),

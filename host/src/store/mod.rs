@@ -14,6 +14,7 @@ pub mod request;
 
 mod accept;
 mod attempts;
+mod backup;
 mod blobs;
 pub mod channels;
 mod core;
@@ -39,6 +40,7 @@ mod purge;
 mod read;
 mod receipts;
 mod record;
+mod restored;
 mod schema;
 mod step;
 mod sweep;
@@ -49,6 +51,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{BackupFacts, RestoreFacts, UnderWay, backup, restore};
 pub use blob_face::*;
 pub use bulk::*;
 pub use channels::HoldBy;

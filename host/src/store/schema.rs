@@ -42,6 +42,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
     prepare(&db, WRITER_CACHE_KIB).map_err(|e| cannot_open(path, &e))?;
+    refuse_backup(&db, path)?;
     migrate(&db, path)?;
     prove(&db, path)?;
     Ok(db)
@@ -84,7 +85,7 @@ fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, name, |row| row.get(0))
 }
 
-fn refuse_newer(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+pub(super) fn refuse_newer(db: &Connection, path: &Path) -> Result<i64, StoreError> {
     let version = pragma(db, "user_version").map_err(|e| cannot_open(path, &e))?;
     let application = pragma(db, "application_id").map_err(|e| cannot_open(path, &e))?;
     if application != 0 && application != APPLICATION_ID {
@@ -130,6 +131,19 @@ fn migrate(db: &Connection, path: &Path) -> Result<(), StoreError> {
         Ok(())
     };
     run().map_err(|e| cannot_open(path, &e))
+}
+
+/// No host runs on a backup as it is: what was sent since it was taken would be sent again.
+fn refuse_backup(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let made = refuse_newer(db, path)? > 0;
+    if !made || super::backup::mark(db).map_err(|e| cannot_open(path, &e))?.is_none() {
+        return Ok(());
+    }
+    let name = path.display();
+    Err(StoreError::Invalid(format!(
+        "{name} is a backup, not a store: move it elsewhere and make a store of it with \
+         `lastword restore FILE`"
+    )))
 }
 
 /// Reads back what durability rests on: an engine that ignores a pragma says nothing.

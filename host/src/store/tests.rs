@@ -2,6 +2,7 @@
 
 mod accepting;
 pub(super) mod audit;
+mod backup;
 mod bulk;
 mod counts;
 mod events;

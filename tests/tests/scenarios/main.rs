@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with a panic")]
 
 mod abort;
+mod backup;
 mod commands;
 mod disk;
 mod events;
