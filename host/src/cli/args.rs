@@ -53,6 +53,12 @@ pub(super) enum Command {
     Replay(ReplayArgs),
     /// Forget dead letters, and what is left of removed channels; says what it would do first.
     Purge(PurgeArgs),
+    /// Look for what is wrong, and say what to do; changes nothing.
+    Doctor {
+        /// Also every page, every row of the history, and every component.
+        #[arg(long)]
+        deep: bool,
+    },
     /// Write a snapshot of the store to a file, also while a host runs.
     Backup(BackupArgs),
     /// Make a store of a backup; what was under way is held for a person.

@@ -8,6 +8,7 @@ mod args;
 mod backup;
 mod change;
 mod check;
+mod doctor;
 mod import;
 mod init;
 mod inspect;
@@ -118,6 +119,10 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
         Command::Post(args) => {
             let config = config()?;
             wait_for(async |env| post::post(&env, &config, args, output).await)
+        }
+        Command::Doctor { deep } => {
+            let config = config()?;
+            wait_for(async |env| doctor::doctor(&env, &config, deep, output).await)
         }
         Command::Backup(args) => backup::back_up(&config()?, &args, output),
         Command::Restore(args) => {
