@@ -47,6 +47,9 @@ pub(super) enum Command {
     Channels(ChannelsCommand),
     /// Stop a turn, or the unfinished turns of a conversation.
     Abort(AbortArgs),
+    /// Schedules: messages that recur by cron.
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
     /// Say something in a conversation, as a program does by the API.
     Post(PostArgs),
     /// Send dead or expired deliveries again, or run failed or expired turns again.
@@ -307,6 +310,81 @@ pub(super) struct AbortArgs {
     /// All unfinished turns of the conversation.
     #[arg(long)]
     pub(super) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SchedulesCommand {
+    /// List schedules, by name.
+    List,
+    /// Show one schedule.
+    Show(ShowArgs),
+    /// Add a schedule.
+    Add(ScheduleAdd),
+    /// Change a schedule, from its next occurrence on.
+    Change(ScheduleChange),
+    /// Make no occurrences until it is resumed.
+    Pause {
+        /// Its name.
+        name: String,
+    },
+    /// Make occurrences again, from now on; what was missed meanwhile is not made.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+    /// Forget a schedule; the turns that it made stay.
+    Cancel {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScheduleAdd {
+    /// The name that the other commands use.
+    pub(super) name: String,
+    /// Minute, hour, day of the month, month, day of the week; such as "0 9 * * 1-5".
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(super) cron: String,
+    /// The time zone of the expression, such as Europe/Berlin (default: UTC).
+    #[arg(long)]
+    pub(super) zone: Option<String>,
+    /// What becomes of occurrences missed while no host ran: all, latest (default) or skip.
+    #[arg(long, value_name = "POLICY")]
+    pub(super) catch_up: Option<String>,
+    /// The name in [channels.NAME].
+    #[arg(long, value_name = "NAME")]
+    pub(super) channel: String,
+    /// The conversation, as the channel names it.
+    #[arg(long, value_name = "NAME")]
+    pub(super) conversation: String,
+    /// Who says it.
+    #[arg(long, value_name = "ID")]
+    pub(super) sender: String,
+    /// What is said.
+    #[arg(long)]
+    pub(super) text: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScheduleChange {
+    /// Its name.
+    pub(super) name: String,
+    /// The new expression; the next occurrence is by it.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(super) cron: Option<String>,
+    /// The new time zone.
+    #[arg(long)]
+    pub(super) zone: Option<String>,
+    /// What becomes of missed occurrences: all, latest or skip.
+    #[arg(long, value_name = "POLICY")]
+    pub(super) catch_up: Option<String>,
+    /// Who says it.
+    #[arg(long, value_name = "ID")]
+    pub(super) sender: Option<String>,
+    /// What is said.
+    #[arg(long)]
+    pub(super) text: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -34,6 +34,10 @@ pub(super) struct Change {
 }
 
 impl Change {
+    pub(super) fn new(command: Command, path: String, body: Value, done: &'static str) -> Self {
+        Self { command, path, body, done }
+    }
+
     pub(super) fn abort(args: &AbortArgs) -> Result<Self, Failure> {
         let (scope, body) = match (&args.turn, &args.channel, &args.conversation) {
             (Some(turn), ..) => (AbortScope::Turn(turn_id(turn)?), json!({"turn": turn, "by": BY})),

@@ -17,6 +17,7 @@ mod log;
 mod orders;
 mod output;
 mod post;
+mod schedules;
 mod show;
 mod status;
 #[cfg(test)]
@@ -116,6 +117,10 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             None => order(&config()?, Order::replay(&args)?, output),
         },
         Command::Purge(args) => order(&config()?, Order::purge(&args)?, output),
+        Command::Schedules(command) => {
+            let config = config()?;
+            wait_for(async |env| schedules::schedules(&env, &config, command, output).await)
+        }
         Command::Post(args) => {
             let config = config()?;
             wait_for(async |env| post::post(&env, &config, args, output).await)

@@ -22,12 +22,12 @@ use tracing::info;
 
 use super::answer::{Refused, Segment, json_answer, wrong_method};
 use super::limits::WORD_BYTES_MAX;
-use super::{Ingress, auth, import, lists, orders, posting, pull};
+use super::{Ingress, auth, import, lists, orders, posting, pull, schedules};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::outcome::Fault;
 use crate::store::{AbortScope, ChannelSwitch, Command, Operated, ReplayOf, Resolution};
 
-type Answer = Result<Response, Refused>;
+pub(super) type Answer = Result<Response, Refused>;
 
 /// Who asks, where the request does not say.
 const BY_DEFAULT: &str = "api";
@@ -45,6 +45,12 @@ pub(super) fn routes(ingress: &Ingress) -> Router<Ingress> {
         .route("/channels/{name}/pause", post(pause))
         .route("/channels/{name}/resume", post(resume))
         .route("/messages", post(posting::post))
+        .route("/schedules", get(schedules::list).post(schedules::add))
+        .route("/schedules/{name}", get(schedules::show))
+        .route("/schedules/{name}/change", post(schedules::change))
+        .route("/schedules/{name}/pause", post(schedules::pause))
+        .route("/schedules/{name}/resume", post(schedules::resume))
+        .route("/schedules/{name}/cancel", post(schedules::cancel))
         .route("/abort", post(abort))
         .route("/replay/{id}", post(replay))
         .route("/replay", post(orders::replay))
@@ -182,7 +188,7 @@ impl Ingress {
 
     /// Carries a command out on a task of its own: an asker that hangs up must not leave an abort
     /// committed and its handler running.
-    async fn operate(&self, command: Command, done: &'static str) -> Answer {
+    pub(super) async fn operate(&self, command: Command, done: &'static str) -> Answer {
         let desk = self.desk()?.clone();
         let task = self.0.env.spawn(async move { desk.operate(command).await });
         let operated = task.await.map_err(|_| {

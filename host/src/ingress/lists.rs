@@ -29,7 +29,7 @@ pub(super) struct ShowQuery {
 }
 
 type AskedList = Result<Asked<Filters>, QueryRejection>;
-type AskedShow = Result<Asked<ShowQuery>, QueryRejection>;
+pub(super) type AskedShow = Result<Asked<ShowQuery>, QueryRejection>;
 
 pub(super) async fn turns(State(ingress): State<Ingress>, asked: AskedList) -> Answer {
     let filter = filter(&ingress, asked, BulkList::Turns)?;
@@ -94,12 +94,12 @@ fn filter(ingress: &Ingress, asked: AskedList, list: BulkList) -> Result<ListFil
     asked.check(list, now_ms, (LIST_ROWS_DEFAULT, LIST_ROWS_MAX))
 }
 
-fn shown(asked: AskedShow) -> Result<bool, Refused> {
+pub(super) fn shown(asked: AskedShow) -> Result<bool, Refused> {
     let Asked(asked) = asked.map_err(|error| Refused::invalid(error.body_text()))?;
     Ok(asked.payload)
 }
 
-fn document(row: &impl Serialize) -> Answer {
+pub(super) fn document(row: &impl Serialize) -> Answer {
     let value = serde_json::to_value(row).map_err(|_| unwritable())?;
     Ok(json_answer(StatusCode::OK, &value))
 }
@@ -110,7 +110,7 @@ fn unwritable() -> Refused {
 }
 
 /// The store answered another question than it was asked.
-fn unexpected() -> Refused {
+pub(super) fn unexpected() -> Refused {
     tracing::error!("the store gave rows of another kind than were asked for");
     let sentence = "the store gave rows of another kind than were asked for";
     Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "host_fault", sentence)

@@ -30,6 +30,7 @@ mod posting;
 mod probe;
 mod pull;
 mod reply;
+mod schedules;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ pub mod notice;
 pub mod outcome;
 pub mod parts;
 pub mod plan;
+pub mod recurrence;
 pub mod retry;
 pub mod settle;
 pub mod split;

@@ -385,6 +385,9 @@ impl Core {
                 step.accept(accept).map(|done| Answer::Accepted(Box::new(done)))
             }
             Command::Post(post) => step.post(*post).map(|posted| Answer::Posted(Box::new(posted))),
+            Command::Schedule(act) => step
+                .schedule(act)
+                .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
             Command::FallDue { rows_max } => step.fall_due(rows_max).map(Answer::Fell),
             Command::ClaimTurn { lease } => {
                 step.claim_turn(lease).map(|turn| Answer::ClaimedTurn(turn.map(Box::new)))

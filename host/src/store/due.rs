@@ -2,6 +2,7 @@
 //! no head, and has no sequence number yet ([`OUT_OF_LINE`]), so that it blocks nobody and no age
 //! reaches it. When it falls due it takes the next number, and its age counts from its due time.
 
+use super::face::StoreError;
 use super::later::{Due, Fell};
 use super::step::{NEVER_MS, Result, Step, ms};
 
@@ -38,6 +39,13 @@ impl Begins {
     }
 }
 
+/// Schedules that were due, and the turns that they made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Fallen {
+    pub(super) rows: usize,
+    pub(super) turns: u64,
+}
+
 impl Step<'_> {
     /// Puts the turns whose time has come into their lines, in the order in which they were due.
     pub(super) fn fall_due(&mut self, rows_max: u32) -> Result<Fell> {
@@ -60,8 +68,14 @@ impl Step<'_> {
         if !due.is_empty() {
             self.keep_number_floor()?;
         }
-        let more = due.len() == rows_max as usize;
-        Ok(Fell { turns: due.len() as u64, more })
+        let made = match self.make_occurrences(rows_max) {
+            Ok(made) => made,
+            // No room for new turns: those that are there fall due all the same.
+            Err(StoreError::Full { .. }) if !due.is_empty() => Fallen::default(),
+            Err(error) => return Err(error),
+        };
+        let more = due.len().max(made.rows) == rows_max as usize;
+        Ok(Fell { turns: due.len() as u64 + made.turns, more })
     }
 
     /// A number that stands in no row's id must not be given again after a restart.

@@ -3,7 +3,7 @@
 //! what a conformance suite speaks. No SQL type stands here.
 
 use super::blob_face::{BlobAnswer, BlobCommand};
-use super::later::{Fell, Post, Posted};
+use super::later::{Fell, Post, Posted, ScheduleAct};
 use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::{BootId, ChannelName, ClaimToken, DeliveryId, TurnId};
 use crate::lifecycle::message::{
@@ -305,6 +305,8 @@ pub enum Command {
     Accept(Accept),
     /// A message of a program, under a key of its own.
     Post(Box<Post>),
+    /// Schedules: add, change, pause, resume, cancel.
+    Schedule(ScheduleAct),
     /// Turns whose time has come take their place in line, at most so many.
     FallDue {
         rows_max: u32,

@@ -1,9 +1,12 @@
 //! The face of what happens later: from when a turn stands in its line. Plain types, as in
 //! [`super::face`]; no SQL.
 
+use serde::{Deserialize, Serialize};
+
 use super::face::{ClaimedTurn, Lease};
 use crate::lifecycle::id::{ChannelName, TurnId};
-use crate::lifecycle::message::InboundMessage;
+use crate::lifecycle::message::{InboundMessage, Sender};
+use crate::lifecycle::recurrence::CatchUp;
 use crate::lifecycle::turn::TurnState;
 
 /// From when a new turn stands in the line of its conversation.
@@ -62,4 +65,62 @@ pub enum PostOutcome {
     UnknownAbout,
     /// So many programs have answered each other already.
     TooManyHops { hops_max: u32 },
+}
+
+/// A schedule that is to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewSchedule {
+    pub name: String,
+    pub channel: ChannelName,
+    pub cron: String,
+    pub zone: String,
+    pub catch_up: CatchUp,
+    /// What each occurrence says; its id is made for each.
+    pub message: InboundMessage,
+}
+
+/// What of a schedule changes; what is absent stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    pub cron: Option<String>,
+    pub zone: Option<String>,
+    pub catch_up: Option<CatchUp>,
+    pub text: Option<String>,
+    pub sender: Option<Sender>,
+}
+
+/// What is done with a schedule. All of it acts on the next occurrence: turns that were made stay.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScheduleAct {
+    Add(Box<NewSchedule>),
+    Change { name: String, change: Box<Change> },
+    Pause { name: String },
+    Resume { name: String },
+    Cancel { name: String },
+}
+
+/// One schedule in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleRow {
+    pub name: String,
+    pub channel: String,
+    pub conversation: String,
+    pub cron: String,
+    pub zone: String,
+    /// `all`, `latest` or `skip`.
+    pub catch_up: String,
+    /// `active` or `paused`.
+    pub state: String,
+    pub code: Option<String>,
+    pub reason: Option<String>,
+    pub next_due_at_ms: Option<i64>,
+    pub last_due_at_ms: Option<i64>,
+    pub last_turn_id: Option<TurnId>,
+    /// Turns that it made, and occurrences that it was too late for.
+    pub made: u64,
+    pub skipped: u64,
+    pub created_at_ms: i64,
+    /// What it says, only where payloads were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<serde_json::Value>,
 }

@@ -11,6 +11,7 @@ pub mod later;
 pub mod pull_face;
 pub mod query;
 pub mod request;
+pub mod schedule_request;
 
 mod accept;
 mod attempts;
@@ -42,6 +43,8 @@ mod read;
 mod receipts;
 mod record;
 mod restored;
+mod schedule_read;
+mod schedules;
 mod schema;
 mod step;
 mod sweep;
@@ -68,3 +71,4 @@ pub use notes::{ChannelMove, Commit, Happened, Note, Watch, word as delivery_wor
 pub use pull_face::*;
 pub use query::*;
 pub use request::*;
+pub use schedule_request::*;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blob_face::{BlobQuery, BlobRows};
 use super::face::{DeliveryClaim, TurnClaim};
+use super::later::ScheduleRow;
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::lease::PullLease;
 use crate::lifecycle::message::DeliveryKind;
@@ -250,6 +251,12 @@ pub enum Query {
     },
     /// When any turn is due.
     NextTurn,
+    /// Schedules, by name.
+    Schedules,
+    Schedule {
+        name: String,
+        payload: bool,
+    },
     /// When the next turn that is due later takes its place in line.
     NextFall,
     /// The same, of these channels alone.
@@ -294,6 +301,8 @@ pub struct Summary {
     pub turns_queued: u64,
     /// Out of line until their time comes.
     pub turns_due_later: u64,
+    pub schedules: u64,
+    pub schedules_paused: u64,
     pub turns_running: u64,
     pub turns_delivering: u64,
     pub deliveries_queued: u64,
@@ -315,6 +324,8 @@ pub enum Rows {
     TurnIds(Vec<TurnId>),
     PullLeases(Vec<PullLeaseRow>),
     DeliveryIds(Vec<DeliveryId>),
+    Schedules(Vec<ScheduleRow>),
+    Schedule(Option<Box<ScheduleRow>>),
     Due(NextDue),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),

@@ -48,6 +48,10 @@ impl Reader<'_> {
             Query::OldTurns { now_ms, rows_max } => self.old_turns(*now_ms, *rows_max),
             Query::OldDeliveries { now_ms, rows_max } => self.old_deliveries(*now_ms, *rows_max),
             Query::NextDelivery { channel } => self.next_delivery(channel).map(Rows::Due),
+            Query::Schedules => self.schedules().map(Rows::Schedules),
+            Query::Schedule { name, payload } => {
+                self.schedule(name, *payload).map(|row| Rows::Schedule(row.map(Box::new)))
+            }
             Query::NextFall => self.next_fall().map(Rows::Due),
             Query::NextTurn => self.next_turn(None).map(Rows::Due),
             Query::NextTurnOf { channels } => self.next_turn(Some(channels)).map(Rows::Due),
@@ -222,13 +226,6 @@ impl Reader<'_> {
         Ok(first.map_or(NextDue::Nothing, NextDue::At))
     }
 
-    fn next_fall(&self) -> Result<NextDue> {
-        let sql = "SELECT due_ms FROM turn WHERE seq = 9223372036854775807 AND state = 0
-                   ORDER BY due_ms, id LIMIT 1";
-        let first = self.one(sql, [], |r| r.get(0))?;
-        Ok(first.map_or(NextDue::Nothing, NextDue::At))
-    }
-
     fn channels(&self) -> Result<Vec<ChannelRow>> {
         let rows = self.all(
             "SELECT id, name, present, pause_code, pause_reason, not_before_ms, adapter, version,
@@ -306,6 +303,9 @@ impl Reader<'_> {
     fn summary(&self) -> Result<Summary> {
         let turns =
             self.counts("SELECT state, count(*), 0 FROM turn WHERE state < 3 GROUP BY state")?;
+        let schedules = self.counts(
+            "SELECT next_due_ms IS NULL, count(*), 0 FROM schedule GROUP BY next_due_ms IS NULL",
+        )?;
         let later = self.counts(
             "SELECT 0, count(*), 0 FROM turn WHERE seq = 9223372036854775807 AND state = 0",
         )?;
@@ -319,6 +319,8 @@ impl Reader<'_> {
         Ok(Summary {
             turns_queued: of(&turns, 0).saturating_sub(of(&later, 0)),
             turns_due_later: of(&later, 0),
+            schedules: of(&schedules, 0),
+            schedules_paused: of(&schedules, 1),
             turns_running: of(&turns, 1),
             turns_delivering: of(&turns, 2),
             deliveries_queued: of(&rows, 0),

@@ -313,6 +313,7 @@ impl Step<'_> {
             "UPDATE turn SET conversation_id = ?2, head = 0
              WHERE conversation_id = ?1 AND state < 3",
             "UPDATE context SET conversation_id = ?2 WHERE conversation_id = ?1 AND turn_id IS NULL",
+            "UPDATE schedule SET conversation_id = ?2 WHERE conversation_id = ?1",
         ] {
             self.execute(sql, (from, to))?;
         }

@@ -95,13 +95,14 @@ impl Step<'_> {
                   AND due_set_ms > ?1 LIMIT ?2)",
             (now_ms, rows_max),
         )?;
+        let schedules = self.replan_schedules(rows_max)?;
         let deliveries = self.execute(
             "UPDATE delivery SET next_at_ms = ?1, next_set_ms = ?1 WHERE id IN
                (SELECT id FROM delivery WHERE head = 1 AND claim_token IS NULL
                   AND next_set_ms > ?1 AND next_at_ms != 9223372036854775807 LIMIT ?2)",
             (now_ms, rows_max),
         )?;
-        Ok(Answer::Changed((turns + waiting + deliveries) as u64))
+        Ok(Answer::Changed((turns + waiting + schedules + deliveries) as u64))
     }
 
     /// Ended turns past retention with all that hangs on them, in one bounded batch. Turns with a

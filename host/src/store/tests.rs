@@ -16,6 +16,7 @@ mod posts;
 mod receipts;
 mod rig;
 mod rules;
+mod schedules;
 mod shown;
 mod simulation;
 mod waiting;

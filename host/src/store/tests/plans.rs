@@ -8,7 +8,9 @@ use crate::store::step::SEEN;
 use crate::store::*;
 
 /// Statements that look at rows of bounded number, or run by hand or after a jump of the clock.
-const MAY_SCAN: [&str; 4] = [
+const MAY_SCAN: [&str; 5] = [
+    // When a person adds one: counts along the primary key, up to their bound.
+    "FROM schedule ORDER BY id LIMIT 1 OFFSET",
     // As many as the config names.
     "FROM channel",
     // After a jump of the clock only, in bounded batches.

@@ -22,6 +22,7 @@ use crate::lifecycle::message::{
 use crate::lifecycle::outcome::{
     CallError, Fault, Lookup, NotSent, Outcome, RateScope, Receipt, StateWrites,
 };
+use crate::lifecycle::recurrence::CatchUp;
 use crate::lifecycle::settle::{Idempotency, OnUnknown, SettleMeans};
 use crate::lifecycle::turn::Loss;
 use crate::store::*;
@@ -91,7 +92,11 @@ impl World {
             can_ask: chance.random_bool(0.5),
             on_unknown: if chance.random_bool(0.3) { OnUnknown::Resend } else { OnUnknown::Hold },
         };
-        let rig = Rig::with(means.clone());
+        let mut rig = Rig::with(means.clone());
+        if chance.random_bool(0.5) {
+            let policy = CatchUp::ALL[chance.random_range(0..3)];
+            rig.recur("series", "red", "*/7 * * * *", policy);
+        }
         Self {
             rig,
             chance,
@@ -202,6 +207,10 @@ impl World {
         if let Some(Due::At(at_ms)) = self.later.get(&turn.claim.turn) {
             let early = self.latest_ms < *at_ms;
             assert!(!early, "a turn runs before the time that was named for it");
+        }
+        if let Some(due_ms) = turn.message.external_id.strip_prefix("series/") {
+            let due_ms: i64 = due_ms.parse().unwrap();
+            assert!(self.latest_ms >= due_ms, "an occurrence runs before it is due");
         }
         assert!(!self.aborted.contains(&turn.claim.turn), "an aborted turn runs");
         self.heard(&turn);
@@ -424,6 +433,7 @@ impl World {
     }
 
     fn come_to_rest(&mut self) {
+        self.rig.act(ScheduleAct::Cancel { name: "series".to_owned() });
         for _ in 0..3_000 {
             if self.count("SELECT count(*) FROM turn WHERE state IN (0, 1, 2)") == 0
                 && self.count("SELECT count(*) FROM delivery WHERE state IN (0, 1, 2)") == 0
