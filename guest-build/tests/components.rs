@@ -42,9 +42,9 @@ fn exports(guest: &BuiltGuest) -> Vec<String> {
 fn a_component_exports_exactly_what_its_author_listed() {
     for guest in built(&GuestSet::All) {
         let expected: &[&str] = match guest.name.as_str() {
-            "webhook" => &["adapter", "outbound", "progress", "webhook"],
+            "webhook" => &["adapter", "files", "outbound", "progress", "webhook"],
             "bridge" | "echo" => &["adapter", "outbound", "webhook"],
-            "matrix" => &["adapter", "outbound", "poll", "progress", "reconcile"],
+            "matrix" => &["adapter", "files", "outbound", "poll", "progress", "reconcile"],
             "script" => {
                 &["adapter", "files", "outbound", "poll", "progress", "reconcile", "webhook"]
             }

@@ -8,7 +8,8 @@ Then each line is a command, answered by one line of JSON:
   {"do": "edit", "room", "event_id", "text"}         says another text instead -> {"event_id"}
   {"do": "take_back", "room", "event_id"}            redacts -> {}
   {"do": "react", "room", "event_id", "key"}         -> {"event_id"}
-  {"do": "send_file", "room", "name", "media_type", "base64"}  uploads, shows -> {"event_id"}
+  {"do": "send_file", "room", "name", "media_type", "base64", "caption"}  uploads, shows
+                                     -> {"event_id"}
   {"do": "fetch", "url"}             the bytes of a file -> {"base64"}
   {"do": "read", "room"}             everything said in the room so far, oldest first
                                      -> {"messages": [{"event_id", "sender", "body", "replies_to",
@@ -111,7 +112,8 @@ async def send_file(client, command):
     kind = media_type.split("/")[0]
     content = {
         "msgtype": f"m.{kind}" if kind in ("image", "audio", "video") else "m.file",
-        "body": command["name"],
+        "body": command["caption"] or command["name"],
+        "filename": command["name"],
         "url": expect(uploaded, UploadResponse).content_uri,
         "info": {"mimetype": media_type, "size": len(data)},
     }
@@ -176,7 +178,8 @@ DO = {
 
 
 async def main():
-    lines = asyncio.StreamReader()
+    # A file comes in one line.
+    lines = asyncio.StreamReader(limit=16 * 1024 * 1024)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     start = json.loads(await lines.readline())

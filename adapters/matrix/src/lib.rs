@@ -158,7 +158,7 @@ impl Files for Matrix {
     }
 }
 
-lastword_sdk::export!(Matrix with poll, progress, reconcile);
+lastword_sdk::export!(Matrix with files, poll, progress, reconcile);
 
 #[cfg(test)]
 mod tests;

@@ -135,7 +135,7 @@ impl Files for WebhookBridge {
     }
 }
 
-lastword_sdk::export!(WebhookBridge with webhook, progress);
+lastword_sdk::export!(WebhookBridge with files, progress, webhook);
 
 #[cfg(test)]
 mod tests;

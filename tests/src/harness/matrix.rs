@@ -204,17 +204,17 @@ impl Person {
         self.event(json!({"do": "react", "room": room, "event_id": event_id, "key": key})).await
     }
 
-    /// Sends a file.
+    /// Sends a file, with words beside it where they are not empty.
     pub async fn send_file(
         &mut self,
         room: &str,
-        name: &str,
-        media_type: &str,
+        (name, media_type): (&str, &str),
         bytes: &[u8],
+        caption: &str,
     ) -> String {
         let base64 = BASE64.encode(bytes);
         let asked = json!({"do": "send_file", "room": room, "name": name,
-            "media_type": media_type, "base64": base64});
+            "media_type": media_type, "base64": base64, "caption": caption});
         self.event(asked).await
     }
 

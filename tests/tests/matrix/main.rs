@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with a panic")]
 
 mod events;
+mod files;
 mod messages;
 
 use std::time::Duration;
@@ -16,7 +17,8 @@ use lastword_tests::harness::{Config, Site, eventually};
 const SOON: Duration = Duration::from_secs(60);
 
 /// Answers `long N` with N lines, `slow` after a while, `hang` never, `tell` with what it was told
-/// beside messages, `context` with all that was said since, and anything else with `re: ` before it.
+/// beside messages, `context` with all that was said since, files with the same files, and anything
+/// else with `re: ` before it.
 const AGENT: &str = r#"
 import json, sys, time
 
@@ -27,7 +29,14 @@ def happened(message):
 turn = json.loads(sys.stdin.readline())
 text = turn["message"]["text"]
 context = turn["context"]
-if text.startswith("long "):
+files = turn["message"]["attachments"]
+back = [
+    {"path": file["path"], "name": "re-" + file["name"], "media_type": file["media_type"]}
+    for file in files
+]
+if files:
+    answer = f"{text or 'no word'}, {len(open(files[0]['path'], 'rb').read())} bytes"
+elif text.startswith("long "):
     answer = "\n".join(f"line {n:06d} " + "x" * 85 for n in range(int(text[5:])))
 elif text == "tell":
     told = [happened(message) for message in context if message.get("event")]
@@ -37,7 +46,7 @@ elif text.endswith("context"):
 else:
     time.sleep({"slow": 4, "hang": 600}.get(text, 0.05))
     answer = f"re: {text}"
-print(json.dumps({"type": "final", "text": answer}))
+print(json.dumps({"type": "final", "text": answer, "files": back * (2 if "twice" in text else 1)}))
 "#;
 
 /// A homeserver, a site whose bot lives there, and a person in it.

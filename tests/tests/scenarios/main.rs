@@ -5,6 +5,7 @@
 
 mod abort;
 mod backup;
+mod bridge;
 mod commands;
 mod disk;
 mod events;
