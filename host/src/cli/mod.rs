@@ -8,6 +8,7 @@ mod args;
 mod backup;
 mod change;
 mod check;
+mod dashboard;
 mod doctor;
 mod import;
 mod init;

@@ -104,6 +104,14 @@ impl Output<'_> {
 
     /// A table for people.
     pub(super) fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+        for line in self.table_lines(head, rows) {
+            writeln!(self.to, "{line}")?;
+        }
+        Ok(())
+    }
+
+    /// The lines of a table, its head first: each row is one line.
+    pub(super) fn table_lines(&self, head: &[&str], rows: Vec<Vec<String>>) -> Vec<String> {
         let mut table = Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);
@@ -111,10 +119,7 @@ impl Output<'_> {
         for row in rows {
             table.add_row(row.iter().map(|cell| shown(cell)));
         }
-        for line in table.lines() {
-            writeln!(self.to, "{}", line.trim_end())?;
-        }
-        Ok(())
+        table.lines().map(|line| line.trim_end().to_owned()).collect()
     }
 
     /// Names and values, one a line; what is absent is left out.

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::api::Host;
 use super::change::lock_failure;
+use super::dashboard::{self, Colours};
 use super::lists::{open, unexpected};
-use super::output::{Exit, Failure, Form, Output, time};
+use super::output::{Exit, Failure, Form, Output};
 use crate::config::Config;
 use crate::env::Env;
-use crate::runtime::{channel_values, running_host};
+use crate::runtime::{channel_values, disk_facts, needs, running_host};
 use crate::store::{Query, Rows};
 
 /// `status`.
@@ -24,22 +25,8 @@ pub(super) async fn status(
     if output.form == Form::Json {
         return output.json(&document);
     }
-    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
-    let host = match (text("/host/address"), document.pointer("/host/pid")) {
-        (Some(address), Some(pid)) => {
-            format!("{} at {address}, process {pid}", text("/host/phase").unwrap_or("running"))
-        }
-        _ => "not running".to_owned(),
-    };
-    output.facts(&[("host", Some(host)), ("data", Some(config.data_dir.display().to_string()))])?;
-    let rows = document.get("rows").and_then(Value::as_object);
-    for (name, count) in rows.into_iter().flatten() {
-        if count.as_u64() != Some(0) {
-            output.facts(&[(&name.replace('_', " "), Some(count.to_string()))])?;
-        }
-    }
-    output.line("")?;
-    print_channels(&document, output)
+    let data = config.data_dir.display().to_string();
+    dashboard::print(&document, &data, env.now().wall_ms, Colours::of_stdout(), output)
 }
 
 /// `channels list`.
@@ -51,33 +38,15 @@ pub(super) async fn channels(
     let document = document(env, config).await?;
     match output.form {
         Form::Json => values(&document).try_for_each(|channel| output.json(channel)),
-        Form::Human => print_channels(&document, output),
+        Form::Human => {
+            let (now_ms, colours) = (env.now().wall_ms, Colours::of_stdout());
+            dashboard::print_channels(&document, now_ms, colours, output)
+        }
     }
 }
 
 fn values(document: &Value) -> impl Iterator<Item = &Value> {
     document.get("channels").and_then(Value::as_array).into_iter().flatten()
-}
-
-fn print_channels(document: &Value, output: &mut Output<'_>) -> Result<(), Failure> {
-    let text = |channel: &Value, key: &str| match channel.get(key) {
-        Some(Value::String(text)) => text.clone(),
-        None | Some(Value::Null) => String::new(),
-        Some(other) => other.to_string(),
-    };
-    let head = ["channel", "state", "adapter", "version", "unfinished", "held", "oldest", "reason"];
-    let rows = values(document).map(|channel| {
-        let oldest = channel.get("oldest_unfinished_at_ms").and_then(Value::as_i64);
-        let mut cells: Vec<String> = ["name", "state", "adapter", "version"]
-            .into_iter()
-            .chain(["turns_unfinished", "held"])
-            .map(|key| text(channel, key))
-            .collect();
-        cells.push(oldest.map(time).unwrap_or_default());
-        cells.push(text(channel, "reason"));
-        cells
-    });
-    output.table(&head, rows.collect())
 }
 
 async fn document(env: &Env, config: &Config) -> Result<Value, Failure> {
@@ -110,7 +79,14 @@ fn without_host(config: &Config) -> Result<Value, Failure> {
     let mut channels = channel_values(&rows, &BTreeMap::new(), false);
     let new = config.channels.keys().filter(|name| rows.iter().all(|row| row.name != name.0));
     channels.extend(new.map(|name| unseen(&name.0)));
-    Ok(json!({"host": null, "channels": channels, "rows": summary}))
+    let mut document = json!({
+        "host": null,
+        "store": disk_facts(&config.data_dir),
+        "channels": channels,
+        "rows": summary,
+    });
+    document["needs_a_person"] = Value::Array(needs(&document));
+    Ok(document)
 }
 
 /// A channel that no host has started yet.
@@ -121,5 +97,6 @@ fn unseen(name: &str) -> Value {
         "paused": false, "not_before_ms": null,
         "turns_unfinished": 0, "deliveries_unfinished": 0, "held": 0,
         "oldest_unfinished_at_ms": null,
+        "turns_dead": 0, "turns_quarantined": 0, "deliveries_dead": 0, "since_ms": null,
     })
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
+use super::attention;
 use super::metrics::{self, At, CallMeter, CommitMeter};
 use super::pull;
 use super::status::{self, HostIdentity};
@@ -83,16 +84,25 @@ impl Desk for HostDesk {
 
     async fn status(&self, phase: Phase) -> Result<Value, StoreError> {
         let (channels, summary) = status::rows(&self.store).await?;
-        let channels = status::channel_values(&channels, &self.refused, true);
+        let mut channels = status::channel_values(&channels, &self.refused, true);
         let stats = self.store.stats();
-        let store = json!({
+        let mut store = status::disk_facts(&self.identity.data_dir);
+        let told = json!({
             "writable": stats.writable,
             "reason": self.store.trouble(),
             "wal_bytes": stats.wal_bytes,
             "checkpoints": stats.checkpoints,
             "checkpoints_stuck": stats.checkpoints_stuck,
         });
+        if let (Value::Object(store), Value::Object(told)) = (&mut store, told) {
+            store.extend(told);
+        }
         let workers = self.workers.status();
+        for channel in &mut channels {
+            let name = channel["name"].as_str().map(ChannelName::from);
+            let breaker = name.and_then(|name| workers.breakers.get(&name));
+            channel["breaker"] = json!(breaker);
+        }
         let mut document =
             status::document(&self.identity, phase.word(), store, channels, &summary, &workers);
         let query = Query::PullLeases { rows_max: status::LEASES_SHOWN_MAX };
@@ -101,6 +111,7 @@ impl Desk for HostDesk {
         {
             fields.insert("turns_at_workers".to_owned(), json!(leases));
         }
+        document["needs_a_person"] = Value::Array(attention::needs(&document));
         Ok(document)
     }
 

@@ -107,6 +107,7 @@ impl Host {
             pid: facts.pid,
             address: facts.address,
             started_at_ms: env.now().wall_ms,
+            data_dir: config.data_dir.clone(),
         };
         let desk = HostDesk {
             store: store.clone(),

@@ -12,6 +12,7 @@
 //! anything new comes beside it. Platforms hear 503 until then and send again.
 
 mod adapter;
+mod attention;
 mod backup;
 mod blob_source;
 mod channels;
@@ -43,6 +44,7 @@ use crate::handler::Handler;
 use crate::sandbox::CachePlace;
 
 pub use crate::ingress::IMPORT_ENTRIES_MAX;
+pub use attention::needs;
 pub use backup::{BackedUp, Restored, back_up, restore};
 pub use check::{ChannelCheck, CheckReport, check};
 pub use doctor::{Diagnosis, diagnose};
@@ -51,7 +53,7 @@ pub use import::OfflineImport;
 pub use inspect::inspect;
 pub use lock::{HeldByAnother, HostFacts, HostLock, LOCK_FILE, LockError, running_host};
 pub use offline::Offline;
-pub use status::channel_values;
+pub use status::{channel_values, disk_facts};
 
 /// What a start is given beside the config.
 pub struct RunOptions {

@@ -2,6 +2,7 @@
 //! start found out about each channel, as one document.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,7 @@ pub(super) struct HostIdentity {
     pub(super) pid: u32,
     pub(super) address: String,
     pub(super) started_at_ms: i64,
+    pub(super) data_dir: PathBuf,
 }
 
 /// Reads what the store knows.
@@ -41,7 +43,12 @@ pub fn channel_values(
     refused: &BTreeMap<ChannelName, RefusedChannel>,
     host_runs: bool,
 ) -> Vec<Value> {
-    rows.iter().map(|row| channel_value(row, refused, host_runs)).collect()
+    // Of a removed channel with nothing left there is nothing to say.
+    let told = rows.iter().filter(|row| {
+        let left = row.turns_unfinished + row.deliveries_unfinished + row.held;
+        row.present || left + row.turns_dead + row.deliveries_dead > 0
+    });
+    told.map(|row| channel_value(row, refused, host_runs)).collect()
 }
 
 fn channel_value(
@@ -76,6 +83,23 @@ fn channel_value(
         "deliveries_unfinished": row.deliveries_unfinished,
         "held": row.held,
         "oldest_unfinished_at_ms": row.oldest_unfinished_at_ms,
+        "turns_dead": row.turns_dead,
+        "turns_quarantined": row.turns_quarantined,
+        "deliveries_dead": row.deliveries_dead,
+        "since_ms": if row.present { row.paused_at_ms } else { row.removed_at_ms },
+    })
+}
+
+/// The sizes of the store's files, and the room on their disk; what cannot be found out is null.
+#[must_use]
+pub fn disk_facts(data_dir: &Path) -> Value {
+    let size = |name: &str| std::fs::metadata(data_dir.join(name)).ok().map(|file| file.len());
+    let disk = rustix::fs::statvfs(data_dir).ok();
+    json!({
+        "bytes": size("lastword.db"),
+        "wal_bytes": size("lastword.db-wal"),
+        "disk_free_bytes": disk.as_ref().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        "disk_bytes": disk.as_ref().map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize)),
     })
 }
 

@@ -14,6 +14,7 @@ mod files;
 mod handlers;
 mod import;
 mod intake;
+mod operate;
 mod outcomes;
 mod posts;
 mod pull;

@@ -1,0 +1,209 @@
+//! What needs a person: read out of the status document, each with a sentence and the command to
+//! type next. Pure; with a host and without one it is the same.
+
+use serde_json::{Value, json};
+
+/// One thing that nobody but a person can settle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Need {
+    what: &'static str,
+    channel: Option<String>,
+    count: u64,
+    sentence: String,
+    command: String,
+}
+
+impl Need {
+    fn into_value(self) -> Value {
+        let Self { what, channel, count, sentence, command } = self;
+        json!({
+            "what": what, "channel": channel, "count": count, "sentence": sentence,
+            "command": command,
+        })
+    }
+}
+
+/// What of a status document needs a person, the most pressing first.
+#[must_use]
+pub fn needs(document: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    of_store(document, &mut found);
+    let channels = document.get("channels").and_then(Value::as_array);
+    for channel in channels.into_iter().flatten() {
+        of_channel(channel, &mut found);
+    }
+    of_host(document, &mut found);
+    found.into_iter().map(Need::into_value).collect()
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn of_store(document: &Value, found: &mut Vec<Need>) {
+    let Some(store) = document.get("store") else { return };
+    if store.get("writable").and_then(Value::as_bool) == Some(false) {
+        let why = text(store, "reason");
+        found.push(Need {
+            what: "store_not_writable",
+            channel: None,
+            count: 1,
+            sentence: format!("commits fail, and nothing is taken in or sent: {why}"),
+            command: "lastword doctor".to_owned(),
+        });
+    }
+}
+
+fn of_channel(channel: &Value, found: &mut Vec<Need>) {
+    let name = text(channel, "name");
+    let mut need = |what, count: u64, sentence: String, command: String| {
+        if count > 0 {
+            let channel = Some(name.to_owned());
+            found.push(Need { what, channel, count, sentence, command });
+        }
+    };
+    let why = text(channel, "reason");
+    let unfinished = number(channel, "turns_unfinished") + number(channel, "deliveries_unfinished");
+    let held = number(channel, "held");
+    let removed = text(channel, "state") == "removed";
+    match text(channel, "state") {
+        "paused" => need(
+            "channel_paused",
+            1,
+            format!("channel {name} is paused: {why}"),
+            format!("lastword channels resume {name}"),
+        ),
+        "refused" => need(
+            "channel_refused",
+            1,
+            format!("channel {name} does not serve: {why}"),
+            "lastword check".to_owned(),
+        ),
+        "removed" => need(
+            "channel_removed",
+            unfinished + held,
+            format!("the config does not name channel {name}, and rows wait for its return"),
+            format!("lastword purge --turns --channel {name} --live"),
+        ),
+        _ => {}
+    }
+    if !removed {
+        need(
+            "held",
+            held,
+            format!("nobody can say whether {held} replies on {name} arrived"),
+            format!("lastword outbox list --state held --channel {name}"),
+        );
+    }
+    let quarantined = number(channel, "turns_quarantined");
+    need(
+        "quarantined",
+        quarantined,
+        format!("{quarantined} turns of {name} killed the host each time they ran"),
+        format!("lastword turns list --code quarantined --channel {name}"),
+    );
+    let turns = number(channel, "turns_dead").saturating_sub(quarantined);
+    need(
+        "dead_turns",
+        turns,
+        format!("{turns} turns of {name} ended badly"),
+        format!("lastword turns list --state failed,expired --channel {name}"),
+    );
+    let deliveries = number(channel, "deliveries_dead");
+    need(
+        "dead_deliveries",
+        deliveries,
+        format!("{deliveries} deliveries of {name} ended badly"),
+        format!("lastword outbox list --state dead,expired --channel {name}"),
+    );
+}
+
+fn of_host(document: &Value, found: &mut Vec<Need>) {
+    let handler = text(document, "handler_breaker");
+    if !matches!(handler, "" | "closed") {
+        found.push(Need {
+            what: "handler_not_started",
+            channel: None,
+            count: 1,
+            sentence: "the agent cannot be started: turns wait, and one is tried now and then"
+                .to_owned(),
+            command: "lastword check".to_owned(),
+        });
+    }
+    let events = document.get("events").and_then(Value::as_array);
+    let jumps = events.into_iter().flatten().filter(|it| text(it, "code") == "clock_jumped");
+    let jumps = jumps.count() as u64;
+    if jumps > 0 {
+        found.push(Need {
+            what: "clock_jumped",
+            channel: None,
+            count: jumps,
+            sentence: format!("the clock jumped {jumps} times since the start"),
+            command: "timedatectl status".to_owned(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whats(document: &Value) -> Vec<String> {
+        let word = |need: Value| need["what"].as_str().unwrap_or_default().to_owned();
+        needs(document).into_iter().map(word).collect()
+    }
+
+    // Case: J4
+    #[test]
+    fn what_needs_a_person_is_said_with_the_command_to_type_next() {
+        let document = json!({
+            "store": {"writable": false, "reason": "disk full"},
+            "channels": [
+                {"name": "a", "state": "paused", "reason": "by hand", "held": 2, "turns_dead": 3,
+                 "turns_quarantined": 1, "deliveries_dead": 4},
+                {"name": "b", "state": "refused", "reason": "no secret"},
+                {"name": "old", "state": "removed", "turns_unfinished": 1, "held": 1},
+                {"name": "fine", "state": "serving", "turns_unfinished": 9},
+            ],
+            "handler_breaker": "open",
+            "events": [{"code": "clock_jumped"}, {"code": "other"}],
+        });
+        assert_eq!(
+            whats(&document),
+            [
+                "store_not_writable",
+                "channel_paused",
+                "held",
+                "quarantined",
+                "dead_turns",
+                "dead_deliveries",
+                "channel_refused",
+                "channel_removed",
+                "handler_not_started",
+                "clock_jumped"
+            ]
+        );
+        let needs = needs(&document);
+        assert!(needs.iter().all(|need| !text(need, "command").is_empty()));
+        assert_eq!(needs[1]["command"], "lastword channels resume a");
+        assert_eq!((&needs[4]["count"], &needs[7]["count"]), (&json!(2), &json!(2)));
+    }
+
+    #[test]
+    fn where_all_is_well_nobody_is_called() {
+        let channel = json!({"name": "a", "state": "serving", "held": 0, "turns_unfinished": 5});
+        let document = json!({
+            "store": {"writable": true}, "channels": [channel], "handler_breaker": "closed",
+            "events": [],
+        });
+        assert_eq!(whats(&document), Vec::<String>::new());
+        assert_eq!(
+            whats(&json!({"host": null, "channels": [], "rows": null})),
+            Vec::<String>::new()
+        );
+    }
+}
