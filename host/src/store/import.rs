@@ -176,6 +176,7 @@ impl Step<'_> {
         sentence: &str,
     ) -> Result<()> {
         for (index, id) in ids.iter().enumerate() {
+            let Some(row) = self.row(id.number)? else { continue };
             let (state, code, reason) = if index == 0 {
                 (DeliveryState::UnknownHeld, code, sentence)
             } else {
@@ -190,6 +191,7 @@ impl Step<'_> {
                  WHERE id = ?1",
                 (id.number, delivery_code(state), code, reason, maybe_sent, facts.attempts, now_ms),
             )?;
+            self.row_moved(&row, state, row.call, Some(code))?;
         }
         Ok(())
     }
