@@ -19,6 +19,7 @@ mod outcomes;
 mod posts;
 mod pull;
 mod pull_worker;
+mod schedules;
 mod signals;
 mod signatures;
 mod startup;
