@@ -238,7 +238,7 @@ fn the_same_stop_delivered_again_stops_nothing_new() {
     rig.crash();
     let again = rig.accept_events(vec![stop()]);
     assert_eq!(again.stopped, []);
-    assert!(matches!(again.events[0], AcceptedEvent::Duplicate { .. }));
+    assert_eq!(again.events, [AcceptedEvent::Abort { stopped: vec![first], again: true }]);
     let Some(claimed) = rig.claim_turn() else { panic!("a later turn is stopped") };
     assert_eq!(claimed.claim.turn, later);
     let renewed = Command::RenewTurn { claim: claimed.claim, lease: LEASE };
