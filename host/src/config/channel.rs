@@ -16,6 +16,7 @@ use super::lifecycle::{DeliveryLifecycle, read_notice};
 use super::limits::Limits;
 use super::secret::{Secret, SecretError, SecretRef};
 use super::section::{Hint, Placed, Section, as_text, wrong_type};
+use crate::lifecycle::bucket::Rate;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::notice::NoticeText;
 use crate::lifecycle::turn::AbortReach;
@@ -62,6 +63,8 @@ pub struct ChannelConfig {
     pub idempotency: Idempotency,
     /// What a conversation is told where a turn of it failed; nothing where it is off.
     pub failure_notice: Option<NoticeText>,
+    /// How fast it may send; none where the manifest decides.
+    pub rate: Option<Rate>,
     /// The adapter's settings, checked against its schema at admission.
     pub settings: serde_json::Map<String, Json>,
     /// By slot; the first is the one in use, a second one is accepted in `verify` while a secret
@@ -140,6 +143,7 @@ pub(super) fn read(
     let on_abort = from.word("on_abort", &reaches, faults);
     let idempotent = from.truth("idempotent", faults);
     let notice = read_notice(&mut from, faults);
+    let rate = read_rate(&mut from, faults);
     let settings = read_settings(&mut from, faults);
     let secrets = read_secrets(&mut from, inherited.folder, faults);
     let grants = read_grants(&mut from, faults);
@@ -158,6 +162,7 @@ pub(super) fn read(
             Some(true) | None => Idempotency::AsManifest,
         },
         failure_notice: notice.unwrap_or_else(|| inherited.failure_notice.clone()),
+        rate,
         settings,
         secrets,
         grants,
@@ -333,6 +338,36 @@ pub(super) fn read_reference(
     );
     faults.add(&text.span, sentence);
     None
+}
+
+/// `rate = { per_second = 1.5, burst = 5 }`.
+fn read_rate(from: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<Rate> {
+    let mut section = from.section("rate", faults);
+    let name = section.name("per_second");
+    let burst = section.number("burst", 1..=10_000, faults);
+    let value = section.raw("per_second");
+    let present = section.is_present();
+    let span = section.span().clone();
+    section.finish(&[], faults);
+    if !present {
+        return None;
+    }
+    let Some(value) = value else {
+        faults.add_missing(&span, format!("{name} is missing: say how many messages may go"));
+        return None;
+    };
+    let per_second: Option<f64> = match value.get_ref() {
+        DeValue::Integer(number) => number.as_str().parse().ok(),
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        _ => None,
+    };
+    let Some(per_second) = per_second.filter(|found| (0.001..=1_000.0).contains(found)) else {
+        faults.add(&value.span(), format!("{name} must be a number from 0.001 to 1000"));
+        return None;
+    };
+    let interval = std::time::Duration::from_secs_f64(per_second.recip());
+    let interval_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
+    Some(Rate { interval_us, burst: burst.map_or(1, |found| found.value) })
 }
 
 fn read_grants(from: &mut Section<'_>, faults: &mut Faults<'_>) -> Grants {

@@ -17,6 +17,7 @@
 //!           queued -> cancelled | expired
 //! ```
 
+pub mod bucket;
 pub mod dedup;
 pub mod delivery;
 pub mod files;

@@ -12,6 +12,7 @@ use crate::config::{
 use crate::files::{FileQuota, QuotaOf};
 use crate::handler::{self, HandlerLimits};
 use crate::ingress::IngressLimits;
+use crate::lifecycle::bucket::Rate;
 use crate::lifecycle::delivery::{self, DeliveryLimits};
 use crate::lifecycle::id::BootId;
 use crate::lifecycle::settle::{self, SettleMeans};
@@ -19,7 +20,7 @@ use crate::lifecycle::turn::TurnLimits;
 use crate::sandbox::{
     self, CachePlace, CallLimits, ChannelSpec, EngineConfig, Grants, Manifest, SecretMap,
 };
-use crate::store::{ChannelRules, HostRules};
+use crate::store::{ChannelRules, HostRules, Pace};
 use crate::workers::rules::{PullRules, WorkerRules};
 
 fn ms(duration: Duration) -> u64 {
@@ -78,10 +79,19 @@ pub(super) fn channel_rules(
         on_abort: config.on_abort,
         has_progress: manifest.offers.progress,
         failure_notice: config.failure_notice.clone(),
+        pace: pace(config.rate, &manifest.limits),
         adapter: manifest.name.clone(),
         version: manifest.version.clone(),
         digest: digest.to_owned(),
     }
+}
+
+/// The operator's rate stands in place of the manifest's: who has the account knows what it may.
+fn pace(rate: Option<Rate>, says: &sandbox::Limits) -> Pace {
+    let interval_us = says.channel_interval_ms.map_or(0, |ms| u64::from(ms) * 1_000);
+    let manifests = (interval_us > 0).then_some(Rate { interval_us, burst: 1 });
+    let conversation_interval_ms = says.conversation_interval_ms.map_or(0, u64::from);
+    Pace { rate: rate.or(manifests), conversation_interval_ms }
 }
 
 fn idempotency(trust: Idempotency, says: sandbox::Idempotency) -> settle::Idempotency {

@@ -317,6 +317,7 @@ impl Step<'_> {
             ],
         )?;
         self.row_moved(row, state, call, None)?;
+        self.take_token(row)?;
         let digest = self.channels.by_id.get(&row.channel).map(|rules| rules.digest.clone());
         self.execute(
             "INSERT INTO attempt (delivery_id, call, started_at_ms, digest)

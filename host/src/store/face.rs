@@ -4,6 +4,7 @@
 
 use super::blob_face::{BlobAnswer, BlobCommand};
 use super::later::{Fell, Post, Posted, ScheduleAct};
+use crate::lifecycle::bucket::Rate;
 use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::{BootId, ChannelName, ClaimToken, DeliveryId, TurnId};
 use crate::lifecycle::message::{
@@ -30,6 +31,15 @@ pub struct HostRules {
     pub state_bytes_max: u64,
 }
 
+/// How fast a channel and its conversations may be sent to. Held over restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pace {
+    /// The operator's, else the manifest's; none where there is no limit.
+    pub rate: Option<Rate>,
+    /// The least time between two messages of one conversation; 0 where there is none.
+    pub conversation_interval_ms: u64,
+}
+
 /// What one channel obeys: given at start, and again whenever a new generation serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRules {
@@ -42,6 +52,7 @@ pub struct ChannelRules {
     pub has_progress: bool,
     /// What a conversation is told where a turn of it failed; nothing where it is to be silent.
     pub failure_notice: Option<NoticeText>,
+    pub pace: Pace,
     /// For `status` and the attempt rows; empty where the channel is refused.
     pub adapter: String,
     pub version: String,

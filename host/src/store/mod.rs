@@ -39,6 +39,7 @@ mod post;
 mod pull;
 mod pull_read;
 mod purge;
+mod rate;
 mod read;
 mod receipts;
 mod record;

@@ -186,8 +186,8 @@ impl Reader<'_> {
 
     fn next_delivery(&self, channel: &ChannelName) -> Result<NextDue> {
         let found = self.one(
-            "SELECT c.id, c.present = 1 AND c.pause_code IS NULL, c.not_before_ms FROM channel c
-             WHERE c.name = ?1",
+            "SELECT c.id, c.present = 1 AND c.pause_code IS NULL,
+               max(c.not_before_ms, c.bucket_ready_ms) FROM channel c WHERE c.name = ?1",
             [&channel.0],
             |r| Ok((r.get::<_, i64>(0)?, r.get::<_, bool>(1)?, r.get::<_, i64>(2)?)),
         )?;

@@ -9,7 +9,7 @@ use crate::lifecycle::delivery::{
     self, DeliveryEvent, DeliveryState, Rest, SendingRow, SideEffect,
 };
 use crate::lifecycle::outcome::{
-    CallError, Fault, Lookup, Outcome, RateScope, Receipt, StateWrites,
+    CallError, Fault, Lookup, NotSent, Outcome, RateScope, Receipt, StateWrites,
 };
 use crate::lifecycle::{retry, settle};
 
@@ -26,6 +26,9 @@ impl Step<'_> {
         recorded.state_dropped = self.write_state(row.channel, &state)?;
         recorded.claim_held = self.holds(&row, &claim, DeliveryState::Sending);
         if recorded.claim_held {
+            if outcome == Outcome::NotSent(NotSent::Stopped) {
+                self.give_token_back(row.channel)?;
+            }
             let end = self.after_send(&row, &outcome, &mut recorded)?;
             recorded.turn_ended = end;
         } else if let Outcome::Delivered(receipt) = &outcome {

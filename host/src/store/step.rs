@@ -134,7 +134,8 @@ impl Step<'_> {
         let now_ms = self.now.wall_ms;
         self.exists(
             "SELECT 1 FROM channel WHERE id = ?1 AND present = 1 AND pause_code IS NULL
-               AND (not_before_ms <= ?2 OR not_before_set_ms > ?2)",
+               AND (not_before_ms <= ?2 OR not_before_set_ms > ?2)
+               AND (bucket_ready_ms <= ?2 OR bucket_set_ms > ?2)",
             [id, now_ms],
         )
     }

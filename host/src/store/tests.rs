@@ -13,6 +13,7 @@ mod lifecycle;
 mod notices;
 mod plans;
 mod posts;
+mod rate;
 mod receipts;
 mod rig;
 mod rules;

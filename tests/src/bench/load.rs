@@ -78,6 +78,7 @@ pub fn introduction(env: &Env) -> Vec<Command> {
         on_abort: AbortReach::default(),
         has_progress: true,
         failure_notice: None,
+        pace: Default::default(),
         adapter: DIGEST.to_owned(),
         version: "1.0.0".to_owned(),
         digest: DIGEST.to_owned(),

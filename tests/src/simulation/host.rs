@@ -91,6 +91,7 @@ fn rules(env: &Env) -> Vec<Command> {
             on_abort: AbortReach::default(),
             has_progress: true,
             failure_notice: None,
+            pace: Default::default(),
             adapter: "simulated".to_owned(),
             version: "1.0.0".to_owned(),
             digest: "simulated".to_owned(),

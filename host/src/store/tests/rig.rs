@@ -61,6 +61,7 @@ pub(super) fn channel_rules(means: SettleMeans) -> ChannelRules {
         on_abort: AbortReach::default(),
         has_progress: true,
         failure_notice: None,
+        pace: Default::default(),
         adapter: "webhook".to_owned(),
         version: "1.0.0".to_owned(),
         digest: "d1".to_owned(),

@@ -195,6 +195,7 @@ async fn introduce(store: &Store, env: &Env, wishes: &Wishes) {
         on_abort: AbortReach::default(),
         has_progress: true,
         failure_notice: None,
+        pace: Default::default(),
         adapter: "scripted".to_owned(),
         version: "1.0.0".to_owned(),
         digest: "d1".to_owned(),
