@@ -6,6 +6,7 @@ mod backup;
 mod bulk;
 mod counts;
 mod events;
+mod fairness;
 mod faults;
 mod import;
 mod later;
