@@ -31,13 +31,17 @@ impl World {
         };
         let held = turn.claimed.claim;
         assert!(!self.aborted.contains(&held.turn), "an aborted turn is given away");
+        self.heard(&turn.claimed);
         if self.chance.random_bool(0.3) {
             // Its answer was lost, perhaps with the host: the same request is given the same turn.
             if self.chance.random_bool(0.3) {
                 self.crash();
             }
             match self.ask(PullCommand::Claim(claim)) {
-                PullAnswer::Claimed(Some(again)) => assert_eq!(again.claimed.claim, held),
+                PullAnswer::Claimed(Some(again)) => {
+                    assert_eq!(again.claimed.claim, held);
+                    self.heard(&again.claimed);
+                }
                 other => panic!("a claim asked again was {other:?}"),
             }
         }
