@@ -238,8 +238,9 @@ impl TryFiles {
                        one is at its `url`";
             NoFile::Unavailable(why.to_owned())
         };
+        let one = self.hub.file_means.files.quota(&self.channel.name).file_bytes;
         // What is declared to be too long is not fetched for nothing.
-        if file.size_bytes.is_some_and(|size| size > *left) {
+        if file.size_bytes.is_some_and(|size| size > *left && size <= one) {
             return Err(too_many());
         }
         let open = open_file(&self.hub, self.turn, of, number, stop.clone()).await?;

@@ -228,17 +228,20 @@ print(json.dumps({"type": "final", "text": "got " + read, "files": files}))
     assert_eq!(sink.arrivals_at("/files/one").len(), 1, "fetched once, for path and address");
 }
 
+// Case: C7
 #[tokio::test]
-async fn a_reply_with_a_file_survives_a_kill_before_its_delivery() {
-    let sink = Sink::scripted(|_| Answer::RetryAfter { status: 503, seconds: 1 }).await;
+async fn a_reply_with_a_file_waits_for_its_channel_over_a_kill_and_goes_out_whole() {
+    let sink = Sink::start().await;
     let site = site(&sink, AGENT);
     let host = site.start().await;
+    assert_eq!(site.cli(&["channels", "pause", "s"]).await.code, 0);
     let files = json!([{"media_type": "text/plain", "write": "kept over the kill"}]);
     let turn = host.platform("s").tell(&with_files("m1", "look", &files)).await;
     site.turn_in(&turn.id, "delivering", SOON).await;
     host.kill().await;
-    sink.answer_by(|_| Answer::Take);
     let _host = site.start().await;
+    assert_eq!(sent(&sink).len(), 0);
+    assert_eq!(site.cli(&["channels", "resume", "s"]).await.code, 0);
     assert_eq!(site.turn_at_rest(&turn.id, Duration::from_secs(30)).await.state, "delivered");
     let last = sent(&sink).pop().unwrap();
     assert!(raw(&last).contains("made by the agent of kept over the kill"), "{}", raw(&last));

@@ -2,8 +2,10 @@
 //! operators, with the promises checked after each step against the rows and against what a
 //! receiver saw. A failing seed is printed; `LASTWORD_SEED` runs one seed alone.
 
+mod arrivals;
 mod events;
 mod faults;
+mod files;
 mod imports;
 mod invariants;
 mod pulling;
@@ -152,6 +154,9 @@ impl World {
         if self.chance.random_bool(0.15) {
             return self.arrive_later(room, &id);
         }
+        if self.chance.random_bool(0.15) {
+            return self.arrive_with_file(room, &id);
+        }
         let accept = Accept {
             channel: "hook".into(),
             events: vec![InboundEvent::Message(message(room, &id, &id))],
@@ -165,32 +170,6 @@ impl World {
         self.said(*turn, &id, &id);
         if let Some(claimed) = accepted.claimed {
             self.begin_turn(claimed);
-        }
-    }
-
-    fn arrive_later(&mut self, room: &str, id: &str) {
-        let wait_ms = [1_000, 60_000, 4_000_000][self.chance.random_range(0..3)];
-        let due = if self.chance.random_bool(0.5) {
-            Due::In(wait_ms)
-        } else {
-            Due::At(self.rig.now.wall_ms.saturating_add_unsigned(wait_ms))
-        };
-        let turn = self.rig.later(room, id, due);
-        self.later.insert(turn, due);
-    }
-
-    fn redeliver(&mut self) {
-        let count = self.accepted.len();
-        if count == 0 {
-            return;
-        }
-        let index = self.chance.random_range(0..count);
-        let (name, turn) = self.accepted.iter().nth(index).unwrap();
-        let (room, id) = name.split_once('/').unwrap();
-        let turn = *turn;
-        match self.rig.accept(message(room, id, id)) {
-            AcceptedEvent::Duplicate { turn: Some(known), .. } => assert_eq!(known, turn),
-            other => panic!("a redelivery was {other:?}"),
         }
     }
 
@@ -258,7 +237,7 @@ impl World {
                 let texts = ["a", "b", "c"];
                 let parts = self.chance.random_range(1..=3);
                 let lease = self.chance.random_bool(0.5).then_some(LEASE);
-                let rows = finals(&texts[..parts]);
+                let rows = self.with_files(finals(&texts[..parts]));
                 let answer = self.rig.run(Command::Complete { claim, rows, claim_first: lease });
                 let Answer::Enqueued { first, .. } = answer else { panic!() };
                 if let Some(first) = first {
@@ -391,6 +370,7 @@ impl World {
     }
 
     fn sweep(&mut self, after_crash: bool) {
+        self.sweep_files();
         let claims = Query::Claims { after_turn: 0, after_delivery: 0, rows_max: 1_000 };
         if after_crash {
             let Rows::Claims(claims) = self.rig.read().read(&claims).unwrap() else { panic!() };

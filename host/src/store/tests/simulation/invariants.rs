@@ -30,7 +30,7 @@ impl World {
     }
 }
 
-const INVARIANTS: [(&str, &str); 14] = [
+const INVARIANTS: [(&str, &str); 17] = [
     (
         "a turn in delivering has a final row that is not at rest",
         "SELECT count(*) FROM turn t WHERE state = 2 AND NOT EXISTS
@@ -100,6 +100,29 @@ const INVARIANTS: [(&str, &str); 14] = [
         "every row that was ever claimed has its attempts",
         "SELECT count(*) FROM delivery d WHERE d.call !=
            (SELECT count(*) FROM attempt a WHERE a.delivery_id = d.id)",
+    ),
+    (
+        "every file that a row names is there, and held by that row",
+        "SELECT (SELECT count(*) FROM turn t, json_each(t.payload, '$.attachments') f
+                   WHERE NOT EXISTS (SELECT 1 FROM blob_use u JOIN blob b ON b.id = u.blob_id
+                     WHERE u.kind = 0 AND u.holder = t.id AND u.place = f.key))
+              + (SELECT count(*) FROM delivery d, json_each(d.payload, '$.attachments') f
+                   WHERE NOT EXISTS (SELECT 1 FROM blob_use u JOIN blob b ON b.id = u.blob_id
+                     WHERE u.kind = 1 AND u.holder = d.id AND u.place = f.key))",
+    ),
+    (
+        "a file is held by rows that are there, and counts them",
+        "SELECT (SELECT count(*) FROM blob_use u WHERE
+                   (u.kind IN (0, 3) AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.id = u.holder))
+                   OR (u.kind = 1 AND NOT EXISTS
+                        (SELECT 1 FROM delivery d WHERE d.id = u.holder)))
+              + (SELECT count(*) FROM blob b WHERE b.uses !=
+                   (SELECT count(*) FROM blob_use u WHERE u.blob_id = b.id))",
+    ),
+    (
+        "what files take is what their rows say",
+        "SELECT (SELECT value FROM meta WHERE name = 'blob_bytes')
+              != (SELECT coalesce(sum(size_bytes), 0) FROM blob)",
     ),
     (
         "what may have been sent is never dead, expired or cancelled unasked",
