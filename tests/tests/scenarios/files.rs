@@ -253,7 +253,8 @@ async fn a_handler_killed_with_its_host_after_an_upload_leaves_no_reply_and_its_
     let script = r#"
 import json, os, sys, time, urllib.request
 turn = json.loads(sys.stdin.readline())
-request = urllib.request.Request(turn["upload_url"], data=b"try %d" % turn["turn"]["attempt"], method="POST")
+data = b"try %d" % turn["turn"]["attempt"]
+request = urllib.request.Request(turn["upload_url"], data=data, method="POST")
 given = json.loads(urllib.request.urlopen(request).read())
 if turn["turn"]["attempt"] == 1:
     open("ready", "w").close()
