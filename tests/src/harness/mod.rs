@@ -6,6 +6,7 @@ pub mod config;
 pub mod host;
 pub mod http;
 pub mod matrix;
+pub mod promtool;
 pub mod rows;
 pub mod sink;
 pub mod wait;

@@ -1,40 +1,11 @@
 //! What the host says about itself: metrics that Prometheus' own checker reads, and a log that
 //! tells every transition and no word of any message.
 
-use std::process::Stdio;
-
+use lastword_tests::harness::promtool::{self, sample};
 use lastword_tests::harness::{Answer, Channel, Config, Sink, Site, eventually};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 
 use crate::{SOON, bridge};
-
-/// What Prometheus' own checker says about a page of metrics; nothing where all is well.
-async fn promtool(page: &str) -> String {
-    let started = tokio::process::Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut checker = started.unwrap_or_else(|error| {
-        panic!("`promtool` cannot be started ({error}): install the Debian package prometheus")
-    });
-    let mut stdin = checker.stdin.take().unwrap();
-    stdin.write_all(page.as_bytes()).await.unwrap();
-    drop(stdin);
-    let end = checker.wait_with_output().await.unwrap();
-    let said = [&end.stdout[..], &end.stderr[..]].concat();
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&said),
-        if end.status.success() { "" } else { "failed" }
-    )
-}
-
-fn sample(page: &str, line: &str) -> Option<f64> {
-    page.lines().find_map(|it| it.strip_prefix(line)?.trim().parse().ok())
-}
 
 // Case: J4, J8
 #[tokio::test]
@@ -67,7 +38,7 @@ async fn promtool_reads_the_metrics_of_a_host_that_met_every_kind_of_trouble() {
         (denied > Some(0.0) && sample(&page, trapped) > Some(0.0)).then_some(page)
     })
     .await;
-    let said = promtool(&page).await;
+    let said = promtool::check(&page).await;
     assert_eq!(said, "", "{page}");
     for (line, value) in [
         (
