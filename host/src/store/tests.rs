@@ -1,5 +1,6 @@
 //! The store at work on a real SQLite file: one lifecycle after the other.
 
+mod aborts;
 mod accepting;
 pub(super) mod audit;
 mod backup;

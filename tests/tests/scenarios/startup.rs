@@ -144,24 +144,30 @@ async fn channels_that_cannot_be_served_are_refused_alone_with_a_sentence() {
     assert!(good["version"].is_string() && good["digest"].is_string(), "{good}");
 }
 
-// Case: C7
+// Case: C7, G8
 #[tokio::test]
 async fn what_waits_for_a_channel_that_cannot_be_served_goes_out_when_it_is_mended() {
     let (sink, site) = bridge(Config::new()).await;
-    sink.answer_by(|_| lastword_tests::harness::Answer::RetryAfter { status: 429, seconds: 1 });
+    sink.answer_by(|_| lastword_tests::harness::Answer::RetryAfter { status: 429, seconds: 5 });
     let host = site.start().await;
     let turn = host.platform("hook").say("m1", "c", "hello").await;
     sink.wait_for(1, SOON).await;
+    site.row("a row that waits", SOON, |row| row.state == "queued").await;
+    let asked = sink.count();
     host.kill().await;
     sink.answer_by(|_| lastword_tests::harness::Answer::Take);
     let broken = Channel::webhook("hook", &sink.url()).set("", "adapter", &text("gone.wasm"));
     site.configure(&Config::new().channel(broken));
     let host = site.start().await;
     assert_eq!(site.turns().await[0].state, "delivering", "kept while nobody serves it");
+    let row = site.rows_of(&turn.id).await.remove(0);
+    assert_eq!((row.state.as_str(), row.attempts), ("queued", 0), "not tried, not charged");
     assert!(host.terminate().await.success());
     site.configure(&Config::new().channel(Channel::webhook("hook", &sink.url())));
     let _host = site.start().await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
+    let row = site.rows_of(&turn.id).await.remove(0);
+    assert_eq!((row.attempts, sink.count()), (1, asked + 1), "once, when it could be");
 }
 
 // Case: G6
@@ -171,6 +177,7 @@ async fn rows_of_a_removed_channel_are_listed_and_go_out_on_its_return() {
     sink.answer_by(|_| lastword_tests::harness::Answer::RetryAfter { status: 429, seconds: 5 });
     let host = site.start().await;
     let turn = host.platform("hook").say("m1", "c", "hello").await;
+    sink.wait_for(1, SOON).await;
     // Killed any sooner, the answer would not be recorded and the row be unknown.
     site.row("a row that waits", SOON, |row| row.state == "queued").await;
     host.kill().await;

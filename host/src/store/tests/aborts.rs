@@ -142,10 +142,9 @@ fn a_stop_with_nothing_unfinished_says_so_and_changes_nothing() {
     let row = rig.claim_delivery().unwrap();
     rig.delivered(row.claim);
     let (channel, conversation) = ("hook".into(), "room".to_owned());
-    for scope in [
-        AbortScope::Turn(turn),
-        AbortScope::Conversation { channel, conversation, all: true },
-    ] {
+    for scope in
+        [AbortScope::Turn(turn), AbortScope::Conversation { channel, conversation, all: true }]
+    {
         let Answer::Operated { operated, stopped } =
             rig.run(Command::Abort { scope, by: "ann".to_owned() })
         else {

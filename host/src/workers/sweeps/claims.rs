@@ -107,3 +107,37 @@ fn of_delivery(row: &ClaimedDeliveryRow, now_mono_ms: i64) -> Option<Planned> {
         ClaimFate::Leave | ClaimFate::Adopt | ClaimFate::LoseTurn(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::tests::bench::{Bench, Wishes};
+    use crate::workers::tests::script::{Act, Send};
+
+    // Case: G3
+    #[tokio::test(start_paused = true)]
+    async fn a_plan_made_twice_is_the_same_and_carried_out_twice_changes_nothing_more() {
+        let bench = Bench::new().await;
+        bench.adapter.then([Send::Lost]);
+        bench.post("sending", "m1", "hello").await;
+        bench.wait(10).await;
+        bench.handler.then(vec![Act::Sleep(600_000)]);
+        bench.post("running", "m2", "hello").await;
+        bench.wait(10).await;
+        let bench = bench.killed(Wishes::default()).await;
+        let hub = bench.workers.hub();
+        let mut report = Report::default();
+        let found = page(hub, 0, 0).await.unwrap();
+        let (first, second) =
+            [(); 2].map(|()| plan(&found, hub.mono_ms(), false, &mut report)).into();
+        assert_eq!(first.len(), 2, "{first:?}");
+        assert_eq!(format!("{first:?}"), format!("{second:?}"));
+        execute(hub, first, &mut report).await;
+        assert_eq!((report.changed(), report.missed), (2, 0), "{report:?}");
+        let rows = (bench.outbox().await, bench.store.stats().core.commits);
+        let mut again = Report::default();
+        execute(hub, second, &mut again).await;
+        assert_eq!((again.changed(), again.missed), (0, 2), "{again:?}");
+        assert_eq!(rows, (bench.outbox().await, bench.store.stats().core.commits));
+    }
+}

@@ -20,37 +20,37 @@ use crate::workers::ports::Adapter;
 use crate::workers::rules::{PullRules, WorkerRules};
 use crate::workers::{Answering, FileMeans, Parts, Workers};
 
-pub(super) const CHANNEL: &str = "hook";
+pub(in crate::workers) const CHANNEL: &str = "hook";
 
-pub(super) struct Bench {
-    pub(super) env: Env,
-    pub(super) dir: Arc<TempDir>,
-    pub(super) store: Store,
-    pub(super) workers: Workers,
-    pub(super) adapter: Arc<ScriptedAdapter>,
-    pub(super) handler: Arc<ScriptedHandler>,
+pub(in crate::workers) struct Bench {
+    pub(in crate::workers) env: Env,
+    pub(in crate::workers) dir: Arc<TempDir>,
+    pub(in crate::workers) store: Store,
+    pub(in crate::workers) workers: Workers,
+    pub(in crate::workers) adapter: Arc<ScriptedAdapter>,
+    pub(in crate::workers) handler: Arc<ScriptedHandler>,
 }
 
 /// What a test wants other than the defaults.
 #[derive(Default)]
-pub(super) struct Wishes {
-    pub(super) means: SettleMeans,
-    pub(super) rules: WorkerRules,
-    pub(super) delivery: DeliveryLimits,
-    pub(super) facts: Option<crate::workers::ports::AdapterFacts>,
+pub(in crate::workers) struct Wishes {
+    pub(in crate::workers) means: SettleMeans,
+    pub(in crate::workers) rules: WorkerRules,
+    pub(in crate::workers) delivery: DeliveryLimits,
+    pub(in crate::workers) facts: Option<crate::workers::ports::AdapterFacts>,
     /// Workers fetch the turns, in place of the scripted handler.
-    pub(super) pull: Option<PullRules>,
+    pub(in crate::workers) pull: Option<PullRules>,
     /// The store with its writer thread.
-    pub(super) threads: bool,
+    pub(in crate::workers) threads: bool,
 }
 
 impl Bench {
     /// Running, with nothing in it.
-    pub(super) async fn new() -> Self {
+    pub(in crate::workers) async fn new() -> Self {
         Self::with(Wishes::default()).await
     }
 
-    pub(super) async fn with(wishes: Wishes) -> Self {
+    pub(in crate::workers) async fn with(wishes: Wishes) -> Self {
         let bench = Self::idle(wishes).await;
         bench.workers.recover().await;
         bench.workers.start();
@@ -58,14 +58,14 @@ impl Bench {
     }
 
     /// Put together, with no loop running.
-    pub(super) async fn idle(wishes: Wishes) -> Self {
+    pub(in crate::workers) async fn idle(wishes: Wishes) -> Self {
         let env = Env::simulated(11, 1_700_000_000_000);
         let dir = Arc::new(tempfile::tempdir().unwrap());
         Self::on(env, dir, wishes).await
     }
 
     /// Put together on the real clock, with the store's threads.
-    pub(super) async fn threaded() -> Self {
+    pub(in crate::workers) async fn threaded() -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         Self::on(Env::system(), dir, Wishes { threads: true, ..Wishes::default() }).await
     }
@@ -96,27 +96,32 @@ impl Bench {
     }
 
     /// Another host on the same store, after this one was killed: nothing of it runs on.
-    pub(super) async fn killed(self, wishes: Wishes) -> Self {
+    pub(in crate::workers) async fn killed(self, wishes: Wishes) -> Self {
         let Self { env, dir, .. } = self;
         Self::on(env, dir, wishes).await
     }
 
     /// A second host on the store of a living one, which the lock of a real one prevents.
-    pub(super) async fn idle_on(other: &Self) -> Self {
+    pub(in crate::workers) async fn idle_on(other: &Self) -> Self {
         Self::on(other.env.clone(), Arc::clone(&other.dir), Wishes::default()).await
     }
 
-    pub(super) async fn wait(&self, ms: u64) {
+    pub(in crate::workers) async fn wait(&self, ms: u64) {
         self.env.sleep(Duration::from_millis(ms)).await;
     }
 
-    pub(super) async fn accept(&self, events: Vec<InboundEvent>) -> Accepted {
+    pub(in crate::workers) async fn accept(&self, events: Vec<InboundEvent>) -> Accepted {
         let batch = Batch { events, ..Batch::default() };
         intake::accept(self.workers.hub(), &CHANNEL.into(), batch).await.unwrap()
     }
 
     /// Posts a message and gives its turn.
-    pub(super) async fn post(&self, conversation: &str, id: &str, text: &str) -> TurnId {
+    pub(in crate::workers) async fn post(
+        &self,
+        conversation: &str,
+        id: &str,
+        text: &str,
+    ) -> TurnId {
         let message = InboundEvent::Message(message(conversation, id, text));
         match self.accept(vec![message]).await.events.remove(0) {
             AcceptedEvent::Turn { turn, .. } => turn,
@@ -124,7 +129,7 @@ impl Bench {
         }
     }
 
-    pub(super) async fn abort(&self, conversation: &str, id: &str) -> Vec<TurnId> {
+    pub(in crate::workers) async fn abort(&self, conversation: &str, id: &str) -> Vec<TurnId> {
         let abort = InboundEvent::Abort(AbortRequest {
             external_id: id.to_owned(),
             conversation: conversation.to_owned(),
@@ -134,7 +139,7 @@ impl Bench {
         self.accept(vec![abort]).await.stopped
     }
 
-    pub(super) async fn turn(&self, id: TurnId) -> TurnDetail {
+    pub(in crate::workers) async fn turn(&self, id: TurnId) -> TurnDetail {
         match self.store.read(Query::Turn { id, payload: false }).await.unwrap() {
             Rows::Turn(Some(turn)) => *turn,
             other => panic!("{other:?}"),
@@ -142,12 +147,12 @@ impl Bench {
     }
 
     /// State and code of a turn.
-    pub(super) async fn end(&self, id: TurnId) -> (String, Option<String>) {
+    pub(in crate::workers) async fn end(&self, id: TurnId) -> (String, Option<String>) {
         let row = self.turn(id).await.row;
         (row.state, row.code)
     }
 
-    pub(super) async fn outbox(&self) -> Vec<DeliveryRow> {
+    pub(in crate::workers) async fn outbox(&self) -> Vec<DeliveryRow> {
         let filter = ListFilter { limit: 10_000, ..ListFilter::default() };
         match self.store.read(Query::Outbox(filter)).await.unwrap() {
             Rows::Deliveries(rows) => rows,
@@ -156,17 +161,17 @@ impl Bench {
     }
 
     /// States of all rows, `held` told apart.
-    pub(super) async fn states(&self) -> Vec<String> {
+    pub(in crate::workers) async fn states(&self) -> Vec<String> {
         let word = |row: DeliveryRow| if row.held { "held".to_owned() } else { row.state };
         self.outbox().await.into_iter().map(word).collect()
     }
 }
 
-pub(super) fn path(dir: &TempDir) -> PathBuf {
+pub(in crate::workers) fn path(dir: &TempDir) -> PathBuf {
     dir.path().join("lastword.db")
 }
 
-pub(super) fn message(conversation: &str, id: &str, text: &str) -> InboundMessage {
+pub(in crate::workers) fn message(conversation: &str, id: &str, text: &str) -> InboundMessage {
     InboundMessage {
         external_id: id.to_owned(),
         conversation: conversation.to_owned(),

@@ -1,12 +1,12 @@
 //! The workers against the real store, with scripted adapters and handlers, under paused time.
 
 mod aborts;
-mod bench;
+pub(super) mod bench;
 mod channels;
 mod path;
 mod polling;
 mod pulling;
-mod script;
+pub(super) mod script;
 mod stops;
 mod store;
 mod sweeping;

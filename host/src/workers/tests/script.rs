@@ -18,7 +18,7 @@ use crate::workers::ports::{Activity, Adapter, AdapterFacts, Batch, Offers, Poll
 
 /// What one send does.
 #[derive(Debug, Clone)]
-pub(super) enum Send {
+pub(in crate::workers) enum Send {
     Deliver,
     Say(SendError),
     /// Traps, before or after its request left.
@@ -37,7 +37,7 @@ pub(super) enum Send {
 
 /// What one poll does.
 #[derive(Debug, Clone)]
-pub(super) enum Poll {
+pub(in crate::workers) enum Poll {
     Bring(Batch),
     Say(PollError),
     /// Waits as long as it may and brings nothing.
@@ -46,26 +46,26 @@ pub(super) enum Poll {
 
 /// What the platform saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) at_ms: i64,
-    pub(super) kind: DeliveryKind,
-    pub(super) message: OutboundMessage,
+pub(in crate::workers) struct Seen {
+    pub(in crate::workers) at_ms: i64,
+    pub(in crate::workers) kind: DeliveryKind,
+    pub(in crate::workers) message: OutboundMessage,
 }
 
-pub(super) struct ScriptedAdapter {
+pub(in crate::workers) struct ScriptedAdapter {
     env: Env,
-    pub(super) facts: Mutex<AdapterFacts>,
+    pub(in crate::workers) facts: Mutex<AdapterFacts>,
     /// Taken one by one; afterwards everything is delivered.
-    pub(super) sends: Mutex<VecDeque<Send>>,
-    pub(super) finds: Mutex<VecDeque<Result<Lookup, CallError>>>,
-    pub(super) polls: Mutex<VecDeque<Poll>>,
-    pub(super) called: Mutex<Vec<Seen>>,
-    pub(super) found: Mutex<Vec<(i64, u64)>>,
-    pub(super) polled: Mutex<Vec<(i64, Option<String>)>>,
-    pub(super) indicated: Mutex<Vec<i64>>,
+    pub(in crate::workers) sends: Mutex<VecDeque<Send>>,
+    pub(in crate::workers) finds: Mutex<VecDeque<Result<Lookup, CallError>>>,
+    pub(in crate::workers) polls: Mutex<VecDeque<Poll>>,
+    pub(in crate::workers) called: Mutex<Vec<Seen>>,
+    pub(in crate::workers) found: Mutex<Vec<(i64, u64)>>,
+    pub(in crate::workers) polled: Mutex<Vec<(i64, Option<String>)>>,
+    pub(in crate::workers) indicated: Mutex<Vec<i64>>,
 }
 
-pub(super) fn facts() -> AdapterFacts {
+pub(in crate::workers) fn facts() -> AdapterFacts {
     AdapterFacts {
         offers: Offers {
             progress: true,
@@ -82,7 +82,7 @@ pub(super) fn facts() -> AdapterFacts {
 }
 
 impl ScriptedAdapter {
-    pub(super) fn new(env: &Env) -> Arc<Self> {
+    pub(in crate::workers) fn new(env: &Env) -> Arc<Self> {
         Arc::new(Self {
             env: env.clone(),
             facts: Mutex::new(facts()),
@@ -96,15 +96,15 @@ impl ScriptedAdapter {
         })
     }
 
-    pub(super) fn then(&self, sends: impl IntoIterator<Item = Send>) {
+    pub(in crate::workers) fn then(&self, sends: impl IntoIterator<Item = Send>) {
         self.sends.lock().unwrap().extend(sends);
     }
 
-    pub(super) fn calls(&self) -> Vec<Seen> {
+    pub(in crate::workers) fn calls(&self) -> Vec<Seen> {
         self.called.lock().unwrap().clone()
     }
 
-    pub(super) fn texts(&self) -> Vec<String> {
+    pub(in crate::workers) fn texts(&self) -> Vec<String> {
         self.calls().into_iter().map(|seen| seen.message.text).collect()
     }
 
@@ -209,7 +209,7 @@ impl Adapter for ScriptedAdapter {
 
 /// What a handler does, step by step.
 #[derive(Debug, Clone)]
-pub(super) enum Act {
+pub(in crate::workers) enum Act {
     Give(HandlerEvent),
     Sleep(u64),
     /// Ends with this failure.
@@ -221,25 +221,25 @@ pub(super) enum Act {
     },
 }
 
-pub(super) fn reply(text: &str) -> Reply {
+pub(in crate::workers) fn reply(text: &str) -> Reply {
     Reply { text: text.to_owned(), ..Reply::default() }
 }
 
-pub(super) fn last_word(text: &str) -> Act {
+pub(in crate::workers) fn last_word(text: &str) -> Act {
     Act::Give(HandlerEvent::Final(reply(text)))
 }
 
 /// Acts by the message's text, or by the next script of its own.
-pub(super) struct ScriptedHandler {
+pub(in crate::workers) struct ScriptedHandler {
     env: Env,
-    pub(super) scripts: Mutex<VecDeque<Vec<Act>>>,
-    pub(super) documents: Mutex<Vec<HandlerDocument>>,
+    pub(in crate::workers) scripts: Mutex<VecDeque<Vec<Act>>>,
+    pub(in crate::workers) documents: Mutex<Vec<HandlerDocument>>,
     /// When handlers ended, dropped ones too.
-    pub(super) ended: Arc<Mutex<Vec<i64>>>,
+    pub(in crate::workers) ended: Arc<Mutex<Vec<i64>>>,
 }
 
 impl ScriptedHandler {
-    pub(super) fn new(env: &Env) -> Arc<Self> {
+    pub(in crate::workers) fn new(env: &Env) -> Arc<Self> {
         Arc::new(Self {
             env: env.clone(),
             scripts: Mutex::default(),
@@ -248,11 +248,11 @@ impl ScriptedHandler {
         })
     }
 
-    pub(super) fn then(&self, acts: Vec<Act>) {
+    pub(in crate::workers) fn then(&self, acts: Vec<Act>) {
         self.scripts.lock().unwrap().push_back(acts);
     }
 
-    pub(super) fn runs(&self) -> usize {
+    pub(in crate::workers) fn runs(&self) -> usize {
         self.documents.lock().unwrap().len()
     }
 }
