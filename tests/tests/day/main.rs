@@ -90,7 +90,7 @@ impl Day {
     async fn looks(&self, when: &str, needs: &[&str]) {
         let told = eventually(&format!("{when}: {needs:?} need a person"), SOON, || async {
             let status = self.site.status().await;
-            (said(&status["needs"], "what") == needs).then_some(status)
+            (said(&status["needs_a_person"], "what") == needs).then_some(status)
         })
         .await;
         let doctor = self.site.cli(&["doctor", "--json"]).await;
