@@ -33,6 +33,51 @@ const TEXT_BYTES_MAX: u32 = 30_000;
 
 struct Matrix;
 
+/// What an operator may set: JSON Schema.
+fn settings_schema() -> serde_json::Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "homeserver": {
+                "type": "string",
+                "description": "where the client-server API is, as https://matrix.example",
+                "pattern": "^https?://",
+            },
+            "user_id": {
+                "type": "string",
+                "description": "whose access token it is; asked where it is left out",
+                "pattern": "^@.+:.+$",
+            },
+            "join_invites": {
+                "type": "boolean",
+                "description": "whether to join a room on invitation",
+                "default": false,
+            },
+            "stop_words": {
+                "type": "array",
+                "items": { "type": "string", "minLength": 1 },
+                "description": "a message that is one of these stops the running work",
+                "default": ["!stop", "/stop", "stop"],
+            },
+            "group_wake": {
+                "type": "string",
+                "enum": ["mention", "always"],
+                "description": "what is answered where more than two are in a room: \
+                                mentions and replies to the bot, or everything; the rest \
+                                is context",
+                "default": "mention",
+            },
+            "read_receipts": {
+                "type": "boolean",
+                "description": "whether to note that somebody read the newest reply",
+                "default": false,
+            },
+        },
+        "required": ["homeserver"],
+        "additionalProperties": false,
+    })
+}
+
 impl Adapter for Matrix {
     fn describe() -> Manifest {
         let manifest = Manifest::new(
@@ -60,47 +105,7 @@ impl Adapter for Matrix {
                 // Tells one token from another, without seeing either: see `identity`.
                 .signs(),
         )
-        .settings(json!({
-            "type": "object",
-            "properties": {
-                "homeserver": {
-                    "type": "string",
-                    "description": "where the client-server API is, as https://matrix.example",
-                    "pattern": "^https?://",
-                },
-                "user_id": {
-                    "type": "string",
-                    "description": "whose access token it is; asked where it is left out",
-                    "pattern": "^@.+:.+$",
-                },
-                "join_invites": {
-                    "type": "boolean",
-                    "description": "whether to join a room on invitation",
-                    "default": false,
-                },
-                "stop_words": {
-                    "type": "array",
-                    "items": { "type": "string", "minLength": 1 },
-                    "description": "a message that is one of these stops the running work",
-                    "default": ["!stop", "/stop", "stop"],
-                },
-                "group_wake": {
-                    "type": "string",
-                    "enum": ["mention", "always"],
-                    "description": "what is answered where more than two are in a room: \
-                                    mentions and replies to the bot, or everything; the rest \
-                                    is context",
-                    "default": "mention",
-                },
-                "read_receipts": {
-                    "type": "boolean",
-                    "description": "whether to note that somebody read the newest reply",
-                    "default": false,
-                },
-            },
-            "required": ["homeserver"],
-            "additionalProperties": false,
-        }))
+        .settings(settings_schema())
         .text_limit(TEXT_BYTES_MAX, TextUnit::Bytes)
         .idempotent_for_ms(IDEMPOTENT_FOR_MS);
         // One file is one message, and what is said of it goes with it.

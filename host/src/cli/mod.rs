@@ -86,19 +86,7 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
         Command::Turns(TurnsCommand::Show(args)) => {
             show::turn(&Env::system(), &config()?, &args, output)
         }
-        Command::Outbox(OutboxCommand::List(args)) => {
-            lists::outbox(&Env::system(), &config()?, &args, output)
-        }
-        Command::Outbox(OutboxCommand::Show(args)) => {
-            show::delivery(&Env::system(), &config()?, &args, output)
-        }
-        Command::Outbox(OutboxCommand::Resolve(args)) => match &args.id {
-            Some(id) => {
-                orders::no_filter(&args.order)?;
-                change(&config()?, Change::resolve(id, &args.how)?, output)
-            }
-            None => order(&config()?, Order::resolve(&args)?, output),
-        },
+        Command::Outbox(command) => outbox(&config()?, command, output),
         Command::Channels(ChannelsCommand::List) => {
             let config = config()?;
             wait_for(async |env| status::channels(&env, &config, output).await)
@@ -140,6 +128,20 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             wait_for(async |env| import::openclaw(&env, &config, &args, output).await)
         }
         Command::Adapter(AdapterCommand::Inspect { file }) => inspect::inspect(&file, output),
+    }
+}
+
+fn outbox(config: &Config, command: OutboxCommand, output: &mut Output<'_>) -> Result<(), Failure> {
+    match command {
+        OutboxCommand::List(args) => lists::outbox(&Env::system(), config, &args, output),
+        OutboxCommand::Show(args) => show::delivery(&Env::system(), config, &args, output),
+        OutboxCommand::Resolve(args) => match &args.id {
+            Some(id) => {
+                orders::no_filter(&args.order)?;
+                change(config, Change::resolve(id, &args.how)?, output)
+            }
+            None => order(config, Order::resolve(&args)?, output),
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use rusqlite::Connection;
 
 use super::bulk::Trial;
-use super::face::{Answer, Command, HostRules, Probe, StoreError};
+use super::face::{Answer, Command, HostRules, Operated, Probe, StoreError};
 use super::files::Files;
 use super::notes::Note;
 use super::schema;
@@ -368,7 +368,7 @@ impl Core {
             self.rules = rules;
             return Ok(Answer::Done);
         }
-        let mut step = Step {
+        let step = Step {
             db,
             now,
             env: &self.env,
@@ -377,6 +377,18 @@ impl Core {
             tally: &mut self.tally,
             notes: &mut self.notes,
         };
+        step.carry_out(command)
+    }
+}
+
+fn operated(operated: Operated) -> Answer {
+    Answer::Operated { operated, stopped: Vec::new() }
+}
+
+impl Step<'_> {
+    /// One command, by the part of the store that knows it.
+    fn carry_out(mut self, command: Command) -> Result<Answer> {
+        let step = &mut self;
         match command {
             Command::Rules(_) => Ok(Answer::Done),
             Command::Channel(rules) => step.set_channel(rules),
@@ -385,9 +397,7 @@ impl Core {
                 step.accept(accept).map(|done| Answer::Accepted(Box::new(done)))
             }
             Command::Post(post) => step.post(*post).map(|posted| Answer::Posted(Box::new(posted))),
-            Command::Schedule(act) => step
-                .schedule(act)
-                .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
+            Command::Schedule(act) => step.schedule(act).map(operated),
             Command::FallDue { rows_max } => step.fall_due(rows_max).map(Answer::Fell),
             Command::ClaimTurn { lease } => {
                 step.claim_turn(lease).map(|turn| Answer::ClaimedTurn(turn.map(Box::new)))
@@ -418,15 +428,13 @@ impl Core {
             Command::Abort { scope, by } => step
                 .abort(&scope, &by)
                 .map(|(operated, stopped)| Answer::Operated { operated, stopped }),
-            Command::Resolve { delivery, how, by } => step
-                .resolve(delivery, how, &by)
-                .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
-            Command::Replay { of, force, by } => step
-                .replay(&of, force, &by)
-                .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
-            Command::SwitchChannel { channel, switch } => step
-                .switch_channel(&channel, &switch)
-                .map(|operated| Answer::Operated { operated, stopped: Vec::new() }),
+            Command::Resolve { delivery, how, by } => {
+                step.resolve(delivery, how, &by).map(operated)
+            }
+            Command::Replay { of, force, by } => step.replay(&of, force, &by).map(operated),
+            Command::SwitchChannel { channel, switch } => {
+                step.switch_channel(&channel, &switch).map(operated)
+            }
             Command::Import(import) => step.import(*import).map(Answer::Imported),
             Command::HoldChannel { channel, by, fault } => {
                 step.hold_channel(&channel, by, fault.as_ref())

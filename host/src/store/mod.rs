@@ -5,6 +5,7 @@
 
 pub mod blob_face;
 pub mod bulk;
+mod error;
 pub mod face;
 pub mod handle;
 pub mod later;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::channel::Channel;
 use super::deliverer::{self, DeliveryStart};
 use super::hub::{Hub, wrong_answer};
 use super::parts::rows_of;
@@ -139,18 +140,7 @@ async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refu
     let limits = hub.rules.handler;
     let mut events = read_events(&said.body, limits)
         .map_err(|failure| Refusal::Invalid(format!("{}; nothing was taken", failure.reason)))?;
-    let name = match hub.store.read(Query::TurnChannel { id: turn }).await? {
-        Rows::Text(Some(name)) => ChannelName(name),
-        Rows::Text(None) => return Err(Refusal::NoSuchTurn(turn)),
-        _ => return Err(wrong_answer("the channel of a turn").into()),
-    };
-    let Some(channel) = hub.channel(&name) else {
-        let sentence = format!(
-            "the channel \"{name}\" is not served, so that replies could not be fitted to it; send \
-             it again when it is"
-        );
-        return Err(Refusal::Over { code: "channel_not_served", sentence });
-    };
+    let channel = channel_of(hub, turn).await?;
     for event in &mut events {
         take_files(hub, channel, event).await?;
     }
@@ -208,12 +198,24 @@ async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refu
     Ok(told)
 }
 
+/// The channel that a turn's replies are fitted to.
+async fn channel_of(hub: &Hub, turn: TurnId) -> Result<&Arc<Channel>, Refusal> {
+    let name = match hub.store.read(Query::TurnChannel { id: turn }).await? {
+        Rows::Text(Some(name)) => ChannelName(name),
+        Rows::Text(None) => return Err(Refusal::NoSuchTurn(turn)),
+        _ => return Err(wrong_answer("the channel of a turn").into()),
+    };
+    hub.channel(&name).ok_or_else(|| {
+        let sentence = format!(
+            "the channel \"{name}\" is not served, so that replies could not be fitted to it; send \
+             it again when it is"
+        );
+        Refusal::Over { code: "channel_not_served", sentence }
+    })
+}
+
 /// The files of an event, which the worker has uploaded before.
-async fn take_files(
-    hub: &Hub,
-    channel: &super::channel::Channel,
-    event: &mut HandlerEvent,
-) -> Result<(), Refusal> {
+async fn take_files(hub: &Hub, channel: &Channel, event: &mut HandlerEvent) -> Result<(), Refusal> {
     let (HandlerEvent::Tool(reply) | HandlerEvent::Block(reply) | HandlerEvent::Final(reply)) =
         event
     else {

@@ -63,7 +63,7 @@ impl Day {
     pub(super) async fn a_file_goes_there_and_back(&mut self) {
         let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n * n % 251) as u8).collect();
         let room = self.room.clone();
-        self.person.send_file(&room, ("there.bin", "application/octet-stream"), &bytes).await;
+        self.person.send_file(&room, ("there.bin", "application/octet-stream"), &bytes, "").await;
         let answers = self.answered(1).await;
         let file = answers.iter().find(|said| said.url.is_some());
         let file = match file {

@@ -209,9 +209,9 @@ async fn one_webhook_brings_many_messages_or_none_of_them() {
         serde_json::json!({"messages": (0..count).map(one).collect::<Vec<_>>()}).to_string()
     };
     let over = host.ask("POST", "/hooks/hook/messages", &batch("a", 501)).await;
-    assert_eq!(over.status, 503, "{over:?}");
+    assert_eq!(over.status, 413, "{over:?}");
     let long = host.say("long", "room", &"x".repeat(1 << 20)).await;
-    assert_eq!(long.status, 503, "{long:?}");
+    assert_eq!(long.status, 413, "{long:?}");
     assert_eq!(host.ask("GET", "/v1/turns", "").await.body, "");
 
     let all = host.ask("POST", "/hooks/hook/messages", &batch("b", 500)).await;

@@ -156,23 +156,26 @@ async fn a_deadline_ends_a_call_that_waits() {
 
 #[tokio::test]
 async fn more_calls_than_the_channel_may_have_wait_and_give_up_in_time() {
-    let peer = Peer::start(vec![Act::Hang]).await;
-    let limits = CallLimits { calls_at_once: 1, send_ms: 500, ..roomy() };
+    let sent = Act::Answer(answer("200 OK", "", b"{}"));
+    let peer = Peer::start(vec![Act::Hang, sent]).await;
+    let limits = CallLimits { calls_at_once: 1, webhook_ms: 500, ..roomy() };
     let channel = script(&peer, json!({}), limits).await;
     let polling = channel.poll(None, 50_000, 1, StopSignal::never());
     let sending = async {
         while peer.seen().is_empty() {
             Env::system().sleep(Duration::from_millis(5)).await;
         }
-        send(&channel, "y").await
+        let pushed = channel.webhook(pushed("/events", &json!({})), StopSignal::never()).await;
+        (pushed, send(&channel, "y").await)
     };
-    let third = tokio::select! {
+    let (third, sent) = tokio::select! {
         biased;
         call = sending => call,
         call = polling => panic!("the poll ended first: {:?}", call.end),
     };
     let CallEnd::NotCalled(fault) = third.end else { panic!("{:?}", third.end) };
     assert_eq!(fault.code, "busy");
+    assert!(!matches!(sent.end, CallEnd::NotCalled(_)), "what goes out has permits of its own");
 }
 
 #[tokio::test]
