@@ -43,10 +43,18 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
+    // The last connection that closes moves the WAL into the file. One that is refused stays as it
+    // is, to the byte.
+    let keep_wal = |keep: bool| {
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)
+            .map_err(|e| cannot_open(path, &e))
+    };
+    keep_wal(true)?;
     prepare(&db, WRITER_CACHE_KIB).map_err(|e| cannot_open(path, &e))?;
     refuse_backup(&db, path)?;
     migrate(&db, path)?;
     prove(&db, path)?;
+    keep_wal(false)?;
     Ok(db)
 }
 

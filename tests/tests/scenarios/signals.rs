@@ -3,7 +3,7 @@
 
 use lastword_tests::harness::promtool::{self, sample};
 use lastword_tests::harness::{Answer, Channel, Config, Sink, Site, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{SOON, bridge};
 
@@ -28,7 +28,9 @@ async fn promtool_reads_the_metrics_of_a_host_that_met_every_kind_of_trouble() {
     platform.say("m1", "c", "yes").await;
     let rough = host.platform("rough");
     for (id, words) in [("r1", "!trap before any request"), ("r2", "!fetch GET nowhere /")] {
-        rough.say(id, id, words).await;
+        let sender = "ann";
+        let message = json!({"id": id, "conversation": id, "text": words, "sender": sender});
+        rough.tell(&message).await;
     }
     let page = eventually("metrics of all that happened", SOON, || async {
         let page = platform.get("/metrics").await.unwrap().text();
@@ -68,7 +70,7 @@ fn events(log: &str, event: &str) -> Vec<Value> {
 // Case: J9
 #[tokio::test]
 async fn at_trace_level_the_log_tells_every_transition_and_no_text_and_no_secret() {
-    const KEY: &str = "canary-key-7f3a9b21d4";
+    const KEY: &str = "Y2FuYXJ5LWtleS03ZjNhOWIyMWQ0";
     const WORDS: &str = "canary words nobody else would say 4711";
     let sink = Sink::start().await;
     let channel = Channel::webhook("hook", &sink.url())
@@ -79,7 +81,7 @@ async fn at_trace_level_the_log_tells_every_transition_and_no_text_and_no_secret
         Channel::webhook("plain", &sink.url()).set(".secrets", "outbound-key", "\"env:HOOK_KEY\"");
     let site = Site::new(&Config::new().channel(channel).channel(plain))
         .with_variable("HOOK_KEY", KEY)
-        .with_variable("OTHER_KEY", "canary-other-55aa10")
+        .with_variable("OTHER_KEY", "Y2FuYXJ5LW90aGVyLTU1YWExMA==")
         // The compiler's own traces are of code, and many millions.
         .with_variable(
             "LASTWORD_LOG",
@@ -99,7 +101,7 @@ async fn at_trace_level_the_log_tells_every_transition_and_no_text_and_no_secret
     host.platform("hook").post("/messages", &serde_json::json!({"text": WORDS})).await.unwrap();
     assert!(host.terminate().await.success());
     let log = site.log();
-    for canary in [WORDS, KEY, "canary-other", "canary"] {
+    for canary in [WORDS, KEY, "Y2FuYXJ5LW90aGVy", "canary"] {
         let line = log.lines().find(|line| line.contains(canary));
         assert_eq!(line, None, "\"{canary}\" is in the log");
     }

@@ -29,7 +29,6 @@ impl World {
         let PullAnswer::Claimed(Some(turn)) = self.ask(PullCommand::Claim(claim.clone())) else {
             return;
         };
-        self.heard(&turn.claimed);
         let held = turn.claimed.claim;
         assert!(!self.aborted.contains(&held.turn), "an aborted turn is given away");
         self.heard(&turn.claimed);
