@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::artifacts::{self, Profile, cargo, repository};
+use crate::cases;
 use crate::step::{self, Step};
 use crate::unused;
 
@@ -88,6 +89,7 @@ pub(crate) fn run() -> Result<()> {
     for (name, mut command) in names.into_iter().zip(test_commands()) {
         record.note(name, |record| record.tests(&mut command))?;
     }
+    record.note("cases", |_| cases::check(cases::Names::OfBinaries))?;
     record.print();
     Ok(())
 }

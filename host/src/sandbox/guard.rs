@@ -207,7 +207,7 @@ mod tests {
             let mut search = guard.search_of_files();
             assert!(text.chunks(size).any(|piece| search.holds_secret(piece)), "{size}");
             let mut search = guard.search_of_files();
-            let other = vec![b's'; 100];
+            let other = [b's'; 100];
             assert!(!other.chunks(size).any(|piece| search.holds_secret(piece)), "{size}");
         }
     }

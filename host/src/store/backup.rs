@@ -155,11 +155,14 @@ fn make(from: &Path, part: &Path, under_way: UnderWay, env: &Env) -> Result<Rest
     drop(db);
     let mut core = Core::open(part, env)?;
     let mut held = 0;
-    while under_way == UnderWay::Hold {
+    let mut rows_left = under_way == UnderWay::Hold;
+    while rows_left {
         let answers = core.apply(env.now(), vec![Command::HoldUnderWay { rows_max: HELD_AT_ONCE }]);
         match answers.into_iter().next() {
-            Some(Ok(Answer::Changed(0))) => break,
-            Some(Ok(Answer::Changed(rows))) => held += rows,
+            Some(Ok(Answer::Changed(rows))) => {
+                held += rows;
+                rows_left = rows > 0;
+            }
             Some(Err(error)) => return Err(error),
             Some(Ok(_)) | None => {
                 return Err(StoreError::Corrupt("a restore was answered otherwise".to_owned()));

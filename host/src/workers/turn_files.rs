@@ -180,7 +180,10 @@ impl TryFiles {
     ) -> Result<(), Failure> {
         match wanted {
             HandlerFiles::None => return Ok(()),
-            HandlerFiles::ByAddress => return Ok(tell_addresses(&self.hub.file_means, document)),
+            HandlerFiles::ByAddress => {
+                tell_addresses(&self.hub.file_means, document);
+                return Ok(());
+            }
             HandlerFiles::ByPath => tell_addresses(&self.hub.file_means, document),
         }
         let files = &self.hub.file_means.files;

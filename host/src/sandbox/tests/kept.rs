@@ -13,9 +13,12 @@ use crate::sandbox::{BlobError, BlobSink, BlobStore, OpenBlob};
 #[derive(Clone)]
 pub(in crate::sandbox) struct Kept(Arc<Inner>);
 
+/// Whose a file is, its bytes and its digest.
+type Rows = BTreeMap<BlobId, (ChannelName, u64, [u8; 32])>;
+
 struct Inner {
     dir: tempfile::TempDir,
-    rows: Mutex<BTreeMap<BlobId, (ChannelName, u64, [u8; 32])>>,
+    rows: Mutex<Rows>,
     pub(super) most: Mutex<u64>,
 }
 

@@ -47,7 +47,7 @@ impl Rig {
     }
 
     /// To the next full hour, and so far beyond.
-    fn to_hour(&mut self, beyond_ms: i64) -> i64 {
+    fn pass_to_hour(&mut self, beyond_ms: i64) -> i64 {
         let hour_ms = (self.now.wall_ms / HOUR_MS + 1) * HOUR_MS;
         let wait_ms = hour_ms + beyond_ms - self.now.wall_ms;
         self.pass(Duration::from_millis(wait_ms.unsigned_abs()));
@@ -62,7 +62,7 @@ fn each_due_time_makes_one_turn_and_the_next_one_in_one_step_killed_before_and_a
     rig.recur("standup", "room", "0 * * * *", CatchUp::Latest);
     let mut due = Vec::new();
     for _ in 0..3 {
-        let at_ms = rig.to_hour(-1);
+        let at_ms = rig.pass_to_hour(-1);
         assert_eq!(rig.fall(), 0, "not a millisecond before");
         rig.crash();
         rig.pass(Duration::from_millis(1));
@@ -85,7 +85,7 @@ fn each_due_time_makes_one_turn_and_the_next_one_in_one_step_killed_before_and_a
 fn where_the_commit_fails_neither_the_turn_nor_the_next_due_time_is_there() {
     let mut rig = Rig::new();
     rig.recur("standup", "room", "0 * * * *", CatchUp::Latest);
-    let at_ms = rig.to_hour(0);
+    let at_ms = rig.pass_to_hour(0);
     let db = rig.core.connection_to_break();
     db.commit_hook(Some(|| true)).unwrap();
     assert!(rig.try_run(Command::FallDue { rows_max: 10 }).is_err());
@@ -101,7 +101,7 @@ fn an_occurrence_that_failed_for_good_does_not_end_the_series() {
     let mut rig = Rig::new();
     rig.recur("standup", "room", "0 * * * *", CatchUp::Latest);
     for round in 1..=2 {
-        rig.to_hour(0);
+        rig.pass_to_hour(0);
         assert_eq!(rig.fall(), 1);
         let claim = rig.claim_turn().unwrap().claim;
         let loss = crate::lifecycle::turn::Loss::Handler {
@@ -123,7 +123,7 @@ fn a_host_that_was_down_for_three_periods_catches_up_as_each_policy_says() {
     for policy in CatchUp::ALL {
         rig.recur(policy.word(), policy.word(), "0 * * * *", policy);
     }
-    let first_ms = rig.to_hour(2 * HOUR_MS + HOUR_MS / 2);
+    let first_ms = rig.pass_to_hour(2 * HOUR_MS + HOUR_MS / 2);
     rig.crash();
     assert_eq!(rig.fall(), 4);
     let of = |name: &str| {
@@ -142,7 +142,7 @@ fn a_host_that_was_down_for_three_periods_catches_up_as_each_policy_says() {
         let claim = claimed.claim;
         rig.run(Command::Silence { claim, claim_next_turn: None });
     }
-    rig.to_hour(0);
+    rig.pass_to_hour(0);
     assert_eq!(rig.fall(), 3, "and go on as ever");
 }
 
@@ -182,13 +182,13 @@ fn pause_resume_change_and_cancel_act_on_the_next_occurrence_and_leave_what_was_
     let mut rig = Rig::new();
     let name = || "standup".to_owned();
     rig.recur("standup", "room", "0 * * * *", CatchUp::All);
-    rig.to_hour(0);
+    rig.pass_to_hour(0);
     assert_eq!(rig.fall(), 1);
     rig.act(ScheduleAct::Pause { name: name() });
     assert_eq!(rig.schedule("standup").state, "paused");
     let again = rig.act(ScheduleAct::Pause { name: name() });
     assert!(matches!(again, Operated::Nothing { .. }), "{again:?}");
-    rig.to_hour(3 * HOUR_MS);
+    rig.pass_to_hour(3 * HOUR_MS);
     assert_eq!(rig.fall(), 0);
     let now_ms = rig.now.wall_ms;
     rig.act(ScheduleAct::Resume { name: name() });
@@ -204,7 +204,7 @@ fn pause_resume_change_and_cancel_act_on_the_next_occurrence_and_leave_what_was_
     rig.pass(Duration::from_secs(1_800));
     assert_eq!(rig.fall(), 1);
     rig.act(ScheduleAct::Cancel { name: name() });
-    rig.to_hour(HOUR_MS);
+    rig.pass_to_hour(HOUR_MS);
     assert_eq!(rig.fall(), 0);
     let gone = rig.act(ScheduleAct::Cancel { name: name() });
     assert!(matches!(gone, Operated::Nothing { .. }), "{gone:?}");
@@ -223,7 +223,7 @@ fn a_clock_that_jumps_a_day_either_way_makes_no_storm_and_no_due_time_twice() {
     let mut rig = Rig::new();
     let day = Duration::from_secs(86_400);
     rig.recur("hourly", "room", "0 * * * *", CatchUp::Latest);
-    let first_ms = rig.to_hour(0);
+    let first_ms = rig.pass_to_hour(0);
     assert_eq!(rig.fall(), 1);
     rig.now.wall_ms += 24 * HOUR_MS;
     assert_eq!(rig.fall(), 1, "the latest of the day that was left out");
@@ -232,7 +232,7 @@ fn a_clock_that_jumps_a_day_either_way_makes_no_storm_and_no_due_time_twice() {
     assert_eq!(rig.fall(), 0);
     assert_eq!(rig.schedule("hourly").next_due_at_ms, Some(first_ms + HOUR_MS), "no day is lost");
     for _ in 0..24 {
-        rig.to_hour(0);
+        rig.pass_to_hour(0);
         rig.fall();
     }
     let mut made = rig.made();
@@ -245,7 +245,7 @@ fn a_clock_that_jumps_a_day_either_way_makes_no_storm_and_no_due_time_twice() {
     rig.now.wall_ms -= i64::try_from(day.as_millis()).unwrap();
     rig.run(Command::Sweep(SweepStep::ReleaseFuture { rows_max: 100 }));
     for _ in 0..24 {
-        rig.to_hour(0);
+        rig.pass_to_hour(0);
         rig.fall();
     }
     assert_eq!(rig.made().len(), 25);
@@ -257,7 +257,7 @@ fn a_schedule_of_a_removed_channel_makes_nothing_and_catches_up_on_its_return() 
     let mut rig = Rig::new();
     rig.recur("standup", "room", "0 * * * *", CatchUp::Latest);
     rig.run(Command::ChannelsPresent(vec![]));
-    rig.to_hour(2 * HOUR_MS);
+    rig.pass_to_hour(2 * HOUR_MS);
     assert_eq!(rig.fall(), 0);
     let Rows::Due(due) = rig.read().read(&Query::NextFall).unwrap() else { panic!() };
     assert_eq!(due, NextDue::Nothing, "nobody waits for it");
