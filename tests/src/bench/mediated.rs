@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lastword::env::Env;
-use lastword::lifecycle::message::DeliveryKind;
-use lastword::lifecycle::outcome::CallEnd;
 use lastword::sandbox::{
-    CallLimits, Channel, ChannelSpec, Engine, EngineConfig, Grants, NoBlobs, SecretMap, StopSignal,
+    CallLimits, Channel, ChannelSpec, Engine, EngineConfig, Grants, NoBlobs, SecretMap,
 };
 use serde_json::json;
 
 use super::Scale;
 use super::figure::{Figure, Goal, Rounds};
 use super::load::TEXT_BYTES;
-use super::sandbox::{Empty, each_us, message, sandboxed};
+use super::sandbox::{Empty, each_us, sandboxed};
 use crate::harness::{Answer, Platform, Sink, component};
 
 /// The adapter with nothing to ask the state for and one place to go.
@@ -34,17 +32,6 @@ async fn webhook(sink: &Sink) -> Channel {
         public_url: None,
     };
     adapter.bind(spec, Empty::shared(), Arc::new(NoBlobs)).await.unwrap()
-}
-
-async fn requests(channel: &Channel, span: Duration) -> f64 {
-    let (began, mut calls) = (Instant::now(), 0);
-    while began.elapsed() < span {
-        let stop = StopSignal::never();
-        let call = channel.send(DeliveryKind::Final, message(calls), stop).await;
-        assert!(matches!(call.end, CallEnd::Answered(Ok(_))), "{:?}", call.end);
-        calls += 1;
-    }
-    each_us(began, calls)
 }
 
 /// The same bytes by a pooled client without sandbox, policy and ledger.
@@ -76,7 +63,7 @@ pub async fn measure(scale: &Scale) -> Vec<Figure> {
             rounds.forget();
         }
         let span = scale.span / 2;
-        let send = requests(&hook, span).await;
+        let send = sandboxed(&hook, span).await;
         let (request, instance) = (bare(&client, span).await, sandboxed(&echo, span).await);
         rounds.take(SEND, send);
         rounds.take(BARE, request);

@@ -62,7 +62,7 @@ pub(super) async fn echo() -> Channel {
     adapter.bind(spec, Empty::shared(), Arc::new(NoBlobs)).await.unwrap()
 }
 
-pub(super) fn message(number: u32) -> OutboundMessage {
+fn message(number: u32) -> OutboundMessage {
     OutboundMessage {
         delivery_id: DeliveryId { number: i64::from(number), nonce: 1 },
         turn_id: None,

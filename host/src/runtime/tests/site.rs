@@ -36,6 +36,8 @@ pub(super) struct Sink {
     pub(super) address: SocketAddr,
     pub(super) replies: Arc<Mutex<Vec<Value>>>,
     pub(super) status: Arc<Mutex<StatusCode>>,
+    /// Replies that were answered with another status.
+    pub(super) turned_away: Arc<Mutex<usize>>,
 }
 
 impl Sink {
@@ -43,7 +45,7 @@ impl Sink {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let status = Arc::new(Mutex::new(StatusCode::OK));
-        let sink = Self { address, replies: Arc::default(), status };
+        let sink = Self { address, replies: Arc::default(), status, turned_away: Arc::default() };
         let router = axum::Router::new().route("/replies", post(take)).with_state(sink.clone());
         Env::system().spawn(async move { axum::serve(listener, router).await });
         sink
@@ -61,6 +63,8 @@ async fn take(State(sink): State<Sink>, Json(reply): Json<Value>) -> StatusCode 
     let status = *sink.status.lock().unwrap();
     if status.is_success() {
         sink.replies.lock().unwrap().push(reply);
+    } else {
+        *sink.turned_away.lock().unwrap() += 1;
     }
     status
 }
