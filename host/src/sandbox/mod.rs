@@ -11,6 +11,7 @@
 //! ```
 
 mod admission;
+mod asks;
 mod bindings;
 mod blobs;
 mod bound;
@@ -22,6 +23,7 @@ mod egress;
 mod engine;
 mod exports;
 mod faces;
+mod grants;
 mod guard;
 mod guest;
 mod imports;
@@ -45,9 +47,11 @@ mod wasi;
 mod tests;
 
 pub use admission::{Adapter, Admitted};
+pub use asks::{Ask, Interface, SecretUsage, asks};
 pub use blobs::{BlobError, BlobSink, BlobStore, NoBlobs, OpenBlob};
 pub use channel::Channel;
 pub use engine::Engine;
+pub use grants::{Difference, difference, grant_lines};
 pub use limits::{CallLimits, EngineConfig};
 pub use manifest::{
     Credential, Effect, Idempotency, Injection, Limits, Manifest, Offers, Origin, Placement, Route,
