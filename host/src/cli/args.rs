@@ -187,7 +187,28 @@ pub(super) enum AdapterCommand {
     Inspect {
         /// The component, a .wasm file.
         file: PathBuf,
+        /// Only the trusted comment that its publisher signs it with: `minisign -S -m FILE -t ...`.
+        #[arg(long, conflicts_with = "json")]
+        signing: bool,
     },
+    /// Grant what a channel's component asks for: shows it, asks, and writes it into the config.
+    Grant(GrantArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GrantArgs {
+    /// The name in [channels.NAME], or the component that one channel uses.
+    #[arg(value_name = "CHANNEL|FILE")]
+    pub(super) channel: String,
+    /// Only this target, beside those that are granted; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(super) target: Vec<String>,
+    /// This target may be at a private address; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(super) private: Vec<String>,
+    /// Write it without asking.
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// What narrows a list or an order down; all that is given holds together.

@@ -8,10 +8,7 @@ use super::output::{Exit, Failure, Form, Output};
 use crate::runtime;
 
 pub(super) fn inspect(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
-    if !file.exists() {
-        let sentence = format!("there is no component at {}", file.display());
-        return Err(Failure::new(Exit::Nothing, sentence));
-    }
+    is_there(file)?;
     super::wait_for(async |env| {
         let admitted = runtime::inspect(file, &env).await?;
         match output.form {
@@ -19,6 +16,23 @@ pub(super) fn inspect(file: &Path, output: &mut Output<'_>) -> Result<(), Failur
             Form::Human => show(&admitted, output),
         }
     })
+}
+
+/// The line that a publisher signs with, for `minisign -t`.
+pub(super) fn signing(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
+    is_there(file)?;
+    super::wait_for(async |env| {
+        let line = runtime::signing(file, &env).await?;
+        output.line(&line)
+    })
+}
+
+fn is_there(file: &Path) -> Result<(), Failure> {
+    if file.exists() {
+        return Ok(());
+    }
+    let sentence = format!("there is no component at {}", file.display());
+    Err(Failure::new(Exit::Nothing, sentence))
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
@@ -49,8 +63,10 @@ fn show(admitted: &Value, output: &mut Output<'_>) -> Result<(), Failure> {
     for note in items(admitted, "/notes").filter_map(Value::as_str) {
         output.line(&format!("note: {note}"))?;
     }
-    for target in items(admitted, "/manifest/targets") {
-        show_target(target, output)?;
+    output.line("")?;
+    output.line("Where it is granted")?;
+    for ask in items(admitted, "/asks") {
+        output.line(&format!("  {}", text(ask, "/words")))?;
     }
     output.line("")?;
     for secret in items(admitted, "/manifest/secrets") {
@@ -66,24 +82,8 @@ fn show(admitted: &Value, output: &mut Output<'_>) -> Result<(), Failure> {
         let need = if required.contains(&name.as_str()) { "required" } else { "optional" };
         output.line(&format!("setting {name} ({need}): {}", text(setting, "/description")))?;
     }
-    Ok(())
-}
-
-fn show_target(target: &Value, output: &mut Output<'_>) -> Result<(), Failure> {
     output.line("")?;
-    output.line(&format!("target {}", text(target, "/id")))?;
-    let fixed = target.pointer("/origin/fixed").into_iter();
-    for origin in fixed.chain(items(target, "/origin/matching")).filter_map(Value::as_str) {
-        output.line(&format!("  at {origin}"))?;
-    }
-    for route in items(target, "/routes") {
-        let (method, path) = (text(route, "/method"), text(route, "/path"));
-        let path = if path.is_empty() { "the origin itself" } else { path };
-        output.line(&format!("  {method} {path} ({})", text(route, "/effect")))?;
-    }
-    let count = items(target, "/inject").count();
-    if count > 0 {
-        output.line(&format!("  credentials that the host adds: {count}"))?;
-    }
-    Ok(())
+    output.line(
+        "It reaches nothing else, and sees no secret. `lastword adapter grant CHANNEL` grants it.",
+    )
 }

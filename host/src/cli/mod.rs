@@ -10,6 +10,7 @@ mod change;
 mod check;
 mod dashboard;
 mod doctor;
+mod grant;
 mod import;
 mod init;
 mod inspect;
@@ -127,7 +128,11 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             let config = config()?;
             wait_for(async |env| import::openclaw(&env, &config, &args, output).await)
         }
-        Command::Adapter(AdapterCommand::Inspect { file }) => inspect::inspect(&file, output),
+        Command::Adapter(AdapterCommand::Inspect { file, signing }) => match signing {
+            true => inspect::signing(&file, output),
+            false => inspect::inspect(&file, output),
+        },
+        Command::Adapter(AdapterCommand::Grant(args)) => grant::grant(&config()?, &args, output),
     }
 }
 

@@ -16,6 +16,7 @@ use super::lifecycle::{DeliveryLifecycle, read_notice};
 use super::limits::Limits;
 use super::secret::{Secret, SecretError, SecretRef};
 use super::section::{Hint, Placed, Section, as_text, wrong_type};
+use super::trust::{Required, Trust};
 use crate::lifecycle::bucket::Rate;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::notice::NoticeText;
@@ -72,6 +73,8 @@ pub struct ChannelConfig {
     pub secrets: BTreeMap<String, Vec<SecretRef>>,
     /// What the operator allows.
     pub grants: Grants,
+    /// `require_signed`: whether its component must be a trusted publisher's.
+    pub require_signed: Required,
     /// `[limits]` with `[channels.NAME.limits]` over it.
     pub limits: Limits,
     /// The delivery settings of `[lifecycle]` with `[channels.NAME.lifecycle]` over them.
@@ -102,6 +105,7 @@ impl ChannelConfig {
 pub(super) struct Inherited<'c> {
     pub(super) folder: &'c Path,
     pub(super) limits: &'c Limits,
+    pub(super) trust: &'c Trust,
     pub(super) delivery: &'c DeliveryLifecycle,
     pub(super) failure_notice: &'c Option<NoticeText>,
     pub(super) call_most: Duration,
@@ -118,6 +122,7 @@ const SECRETS_PER_SLOT_MAX: usize = 2;
 const HINTS: &[Hint] = &[
     ("sha256", "pinning by digest is not served by this version"),
     ("digest", "pinning by digest is not served by this version"),
+    ("trust", "it is not per channel: it belongs at the top of the file"),
     ("targets", "it belongs in [channels.NAME.grants]"),
     ("private_targets", "it belongs in [channels.NAME.grants]"),
 ];
@@ -147,6 +152,7 @@ pub(super) fn read(
     let settings = read_settings(&mut from, faults);
     let secrets = read_secrets(&mut from, inherited.folder, faults);
     let grants = read_grants(&mut from, faults);
+    let require_signed = inherited.trust.read_required(&mut from, faults);
     let limits = from.section("limits", faults);
     let limits = inherited.limits.clone().read(limits, inherited.call_most, faults);
     let lifecycle = from.section("lifecycle", faults);
@@ -166,6 +172,7 @@ pub(super) fn read(
         settings,
         secrets,
         grants,
+        require_signed,
         limits,
         lifecycle,
     })

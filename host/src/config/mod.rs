@@ -7,6 +7,7 @@
 
 mod channel;
 mod error;
+mod grant_edit;
 mod handler;
 mod host_limits;
 mod lifecycle;
@@ -15,6 +16,7 @@ mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -28,11 +30,13 @@ use url::Url;
 pub use channel::{ChannelConfig, Grants, Idempotency, OnUnknown};
 pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigErrors};
+pub use grant_edit::with_grants;
 pub use handler::{HandlerCaps, HandlerConfig, HandlerKind, PullConfig};
 pub use host_limits::HostLimits;
 pub use lifecycle::{DeliveryLifecycle, ExpireAction, Lifecycle};
 pub use limits::Limits;
 pub use secret::{Secret, SecretError, SecretRef};
+pub use trust::{Required, Trust};
 
 use crate::lifecycle::id::ChannelName;
 use error::{Faults, whole_file};
@@ -70,6 +74,8 @@ pub struct Config {
     pub limits: Limits,
     /// The limits of the whole host.
     pub host_limits: HostLimits,
+    /// `trust` and `require_signed`: whose components may serve.
+    pub trust: Trust,
     /// `log_payloads`: whether the log may say what messages say.
     pub log_payloads: LogPayloads,
     /// By name, each with the global limits and lifecycle under its own.
@@ -99,7 +105,6 @@ const HINTS: &[Hint] = &[
     ("body", "it belongs in [limits]"),
     ("pending_turns", "it belongs in [limits]"),
     ("schedules", "schedules are not served by this version"),
-    ("trust", "publishers' keys are not served by this version"),
 ];
 
 impl Config {
@@ -196,7 +201,8 @@ fn read(
         Some(true) => LogPayloads::Yes,
         Some(false) | None => LogPayloads::No,
     };
-    let channels = read_channels(&mut top, folder, &lifecycle, &limits, faults);
+    let trust = Trust::read(&mut top, faults);
+    let channels = read_channels(&mut top, folder, (&lifecycle, &limits, &trust), faults);
     top.finish(HINTS, faults);
     Some(Config {
         file: file.to_owned(),
@@ -209,6 +215,7 @@ fn read(
         lifecycle,
         limits,
         host_limits,
+        trust,
         log_payloads,
         channels,
     })
@@ -301,14 +308,14 @@ fn read_api_token(
 fn read_channels(
     top: &mut Section<'_>,
     folder: &Path,
-    lifecycle: &Lifecycle,
-    limits: &Limits,
+    (lifecycle, limits, trust): (&Lifecycle, &Limits, &Trust),
     faults: &mut Faults<'_>,
 ) -> BTreeMap<ChannelName, ChannelConfig> {
     let section = top.section("channels", faults);
     let inherited = channel::Inherited {
         folder,
         limits,
+        trust,
         delivery: &lifecycle.delivery,
         failure_notice: &lifecycle.failure_notice,
         call_most: lifecycle.call_most(),

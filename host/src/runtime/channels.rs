@@ -11,12 +11,12 @@ use tracing::{error, info, warn};
 
 use super::adapter::Served;
 use super::metrics::CallMeter;
-use super::rules;
-use crate::config::{ChannelConfig, Config};
+use super::{rules, signed};
+use crate::config::{ChannelConfig, Config, Required, Trust};
 use crate::env::Env;
 use crate::ingress::RefusedChannel;
 use crate::lifecycle::id::ChannelName;
-use crate::sandbox::{Adapter, BlobStore, Engine, StateSource};
+use crate::sandbox::{Adapter, BlobStore, Engine, Signer, StateSource};
 
 /// Components that are admitted at once: compiling takes all processors as it is.
 const ADMISSIONS_AT_ONCE: usize = 2;
@@ -39,7 +39,7 @@ pub(super) struct Serving {
 /// All channels of the config, by name.
 pub(super) type StartedChannels = BTreeMap<ChannelName, Started>;
 
-fn refused(code: &str, reason: impl Into<String>) -> RefusedChannel {
+pub(super) fn refused(code: &str, reason: impl Into<String>) -> RefusedChannel {
     RefusedChannel { code: code.to_owned(), reason: reason.into() }
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn start(
         let sources = sources.clone();
         async move {
             let started = match adapters.get(&channel.adapter) {
-                Some(Ok(adapter)) => bind(config, channel, adapter, sources, meter.clone()).await,
+                Some(Ok(vetted)) => bind(config, channel, vetted, sources, meter.clone()).await,
                 Some(Err(refusal)) => Err(refusal.clone()),
                 None => Err(refused("adapter_missing", "its adapter was not looked at")),
             };
@@ -96,16 +96,28 @@ fn report(name: &ChannelName, started: Result<Serving, RefusedChannel>) -> Start
     }
 }
 
-type Admitted = BTreeMap<PathBuf, Result<Adapter, RefusedChannel>>;
+/// An admitted component, and the publisher whose signature it carries.
+#[derive(Clone)]
+pub(super) struct Vetted {
+    pub(super) adapter: Adapter,
+    pub(super) signer: Option<Signer>,
+}
+
+type Admitted = BTreeMap<PathBuf, Result<Vetted, RefusedChannel>>;
 
 /// Each file once, however many channels use it.
 async fn admit_all(env: &Env, config: &Config, engine: &Engine, bytes_max: u64) -> Admitted {
     let mut files: Vec<&Path> = config.channels.values().map(|it| it.adapter.as_path()).collect();
     files.sort_unstable();
     files.dedup();
-    let admissions = files
-        .into_iter()
-        .map(|file| async move { (file.to_owned(), admit(env, engine, file, bytes_max).await) });
+    let admissions = files.into_iter().map(|file| async move {
+        let mut channels = config.channels.values().filter(|channel| channel.adapter == *file);
+        // Where nobody would take it unsigned, an unsigned one is not even compiled.
+        let all = channels.all(|channel| channel.require_signed == Required::Yes);
+        let required = if all { Required::Yes } else { Required::No };
+        let admitted = admit(env, engine, file, bytes_max, (&config.trust, required)).await;
+        (file.to_owned(), admitted)
+    });
     let admissions: Vec<_> = admissions.collect();
     stream::iter(admissions).buffer_unordered(ADMISSIONS_AT_ONCE).collect().await
 }
@@ -116,7 +128,8 @@ pub(super) async fn admit(
     engine: &Engine,
     file: &Path,
     bytes_max: u64,
-) -> Result<Adapter, RefusedChannel> {
+    (trust, required): (&Trust, Required),
+) -> Result<Vetted, RefusedChannel> {
     let shown = file.display().to_string();
     let path = file.to_owned();
     let read = env.spawn_blocking(move || read_component(&path, bytes_max)).await;
@@ -125,9 +138,12 @@ pub(super) async fn admit(
         Ok(Err(sentence)) => return Err(refused("adapter_missing", sentence)),
         Err(_) => return Err(refused("adapter_missing", format!("{shown} could not be read"))),
     };
-    engine.admit(bytes).await.map_err(|refusal| {
+    let signed = signed::read(env, file, &bytes, trust, required).await?;
+    let adapter = engine.admit(bytes).await.map_err(|refusal| {
         refused("adapter_refused", format!("the component {shown} is refused: {refusal}"))
-    })
+    })?;
+    let signer = signed::covers(signed, file, adapter.manifest())?;
+    Ok(Vetted { adapter, signer })
 }
 
 /// A file is read whole and once: what was checked is what runs.
@@ -155,10 +171,24 @@ fn read_component(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
 async fn bind(
     config: &Config,
     channel: &ChannelConfig,
-    adapter: &Adapter,
+    Vetted { adapter, signer }: &Vetted,
     sources: Sources,
     meter: CallMeter,
 ) -> Result<Serving, RefusedChannel> {
+    if signer.is_none() && channel.require_signed == Required::Yes {
+        let file = signed::beside(&channel.adapter);
+        return Err(refused(
+            "adapter_unsigned",
+            format!(
+                "its component must be signed by a publisher that `trust` in the config names, and \
+                 there is no {}: put it there, or leave `require_signed` out",
+                file.display()
+            ),
+        ));
+    }
+    if let Some(Signer(key)) = signer {
+        info!(channel = %channel.name, key, "the component is signed by a trusted publisher");
+    }
     let spec = rules::channel_spec(config, channel).map_err(|missing| {
         let sentences: Vec<String> = missing.iter().map(ToString::to_string).collect();
         refused("secret_missing", sentences.join("; "))

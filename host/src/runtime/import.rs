@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Offline, RunError, cache_place, channels, rules};
+use super::channels::{self, Vetted};
+use super::{Offline, RunError, cache_place, rules};
 use crate::config::Config;
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
@@ -39,9 +40,10 @@ impl OfflineImport {
         let engine = Engine::new(env.clone(), engine_config).map_err(RunError::Engine)?;
         let mut limits = BTreeMap::new();
         for (name, channel) in config.channels.iter().filter(|(name, _)| meant.contains(*name)) {
-            let admitted = channels::admit(env, &engine, &channel.adapter, bytes_max).await;
+            let signed = (&config.trust, channel.require_signed);
+            let admitted = channels::admit(env, &engine, &channel.adapter, bytes_max, signed).await;
             let limit = match admitted {
-                Ok(adapter) => {
+                Ok(Vetted { adapter, .. }) => {
                     let manifest = adapter.manifest();
                     let rules = rules::channel_rules(channel, manifest, adapter.digest());
                     store.run(Command::Channel(rules)).await?;

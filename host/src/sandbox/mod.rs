@@ -35,6 +35,7 @@ mod manifest_read;
 mod run;
 mod schema;
 mod secrets;
+mod signature;
 mod spec;
 mod state;
 mod stop;
@@ -50,6 +51,7 @@ pub use admission::{Adapter, Admitted};
 pub use asks::{Ask, Interface, SecretUsage, asks};
 pub use blobs::{BlobError, BlobSink, BlobStore, NoBlobs, OpenBlob};
 pub use channel::Channel;
+pub use egress::looks_private;
 pub use engine::Engine;
 pub use grants::{Difference, difference, grant_lines};
 pub use limits::{CallLimits, EngineConfig};
@@ -58,6 +60,7 @@ pub use manifest::{
     SecretEncoding, SecretSlot, SecretUses, Target, TextLimit, TextUnit,
 };
 pub use secrets::SecretMap;
+pub use signature::{SIGNATURE_BYTES_MAX, Signed, Signer, TrustedKey, signing_line, verify};
 pub use spec::{
     Activity, Batch, ChannelSpec, Grants, PollError, Refusal, WebhookReply, WebhookRequest,
 };

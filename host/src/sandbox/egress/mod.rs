@@ -31,6 +31,19 @@ pub(super) use path::{RESERVED, RoutePath};
 pub(super) use target::BoundTarget;
 pub(super) use wire::Wire;
 
+/// Whether an origin is at a private address by its own name alone; what a name resolves to is
+/// judged when it is dialled.
+#[must_use]
+pub fn looks_private(origin: &str) -> bool {
+    let Ok(origin::FixedOrigin { authority, .. }) = origin::FixedOrigin::parse(origin) else {
+        return false;
+    };
+    let host = authority.host.as_str();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse().is_ok_and(|ip| address::standing(ip) == address::Standing::Private)
+}
+
 /// What the guest asks, before anything is believed of it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EgressRequest {
