@@ -8,5 +8,8 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|word| word == "guard") {
         return ExitCode::from(lastword::handler::guard::main(args));
     }
+    if let Some(code) = lastword::sandbox::child_main(std::env::args_os()) {
+        return ExitCode::from(code);
+    }
     lastword::cli::main(std::env::args_os())
 }

@@ -271,6 +271,8 @@ stderr_line_bytes = \"100B\"
 pending_turns = 5
 context_messages = 0
 component_bytes = \"4MiB\"
+compile = \"9s\"
+compile_memory = \"100MiB\"
 calls_at_once = 3
 [channels.x]
 adapter = \"a\"
@@ -287,8 +289,13 @@ send_requests = 2
         stderr_line_bytes: 100,
     };
     assert_eq!((config.handler.caps, config.log_payloads), (caps, LogPayloads::Yes));
-    let limits =
-        HostLimits { pending_turns: 5, context_messages: 0, component_bytes: 4 * 1024 * 1024 };
+    let limits = HostLimits {
+        pending_turns: 5,
+        context_messages: 0,
+        component_bytes: 4 << 20,
+        compile: std::time::Duration::from_secs(9),
+        compile_memory_bytes: 100 << 20,
+    };
     assert_eq!(config.host_limits, limits);
     let channel = &config.channels[&ChannelName::from("x")].limits;
     assert_eq!((channel.calls_at_once, channel.send_requests), (3, 2));

@@ -223,6 +223,8 @@ pub(super) fn engine_config(config: &Config, cache: Option<CachePlace>) -> Engin
         memory_bytes_max: memory,
         describe_ms: describe,
         component_bytes_max: config.host_limits.component_bytes,
+        compile_ms_max: ms(config.host_limits.compile),
+        compile_memory_bytes_max: config.host_limits.compile_memory_bytes,
         ..Default::default()
     }
 }

@@ -11,6 +11,7 @@ use wasmtime::component::Component;
 use super::blobs::{BlobStore, CallFiles};
 use super::cache::CacheKey;
 use super::channel::Channel;
+use super::child::compile::{Caps, compile, shape};
 use super::engine::{Engine, Inner};
 use super::exports::Exports;
 use super::faces::{self, Faces};
@@ -144,60 +145,67 @@ fn notes(manifest: &Manifest) -> Vec<String> {
 }
 
 impl Inner {
-    /// The compiled component: out of the cache, or compiled off the async threads.
+    /// The compiled component, loaded.
     async fn component(&self, bytes: Vec<u8>, sha: [u8; 32]) -> Result<Component, Refusal> {
+        let code = self.code(bytes, sha).await?;
+        let engine = self.engine.clone();
+        let loading = self.env.spawn_blocking(move || load_own(&engine, &code));
+        loading.await.ok().flatten().ok_or_else(|| {
+            Refusal::one("the component was compiled, and cannot be loaded by this engine")
+        })
+    }
+
+    /// Compiled code: out of the cache, or compiled now, one component at a time.
+    async fn code(&self, bytes: Vec<u8>, sha: [u8; 32]) -> Result<Vec<u8>, Refusal> {
         let key = self.cache_key(&sha);
-        let wait = Duration::from_millis(self.config.compile_ms_max);
-        let (engine, cache, env) = (self.engine.clone(), self.cache.clone(), self.env.clone());
-        let compiling = Arc::clone(&self.compiling);
-        let work = async move {
-            let permit = compiling.acquire_owned().await;
-            let inside = env.clone();
-            let work = env.spawn_blocking(move || {
-                // Held until the work itself is over, whoever still waits for it.
-                let _permit = permit;
-                if let Some(code) = cache.as_ref().and_then(|cache| cache.load(&key))
-                    && let Some(component) = load_own(&engine, &code)
-                {
-                    return Ok(component);
-                }
-                let component = Component::new(&engine, &bytes)?;
-                if let (Some(cache), Ok(code)) = (&cache, component.serialize()) {
-                    cache.store(&key, &code, &inside);
-                }
-                Ok::<_, wasmtime::Error>(component)
-            });
-            work.await
+        if let Some(cache) = self.cache.clone() {
+            let cached = self.env.spawn_blocking(move || cache.load(&key)).await;
+            if let Ok(Some(code)) = cached {
+                return Ok(code);
+            }
+        }
+        let _permit = self.compiling.acquire().await;
+        let compiled = match &self.config.helper {
+            Some(helper) => {
+                let (wall_ms, memory_bytes) =
+                    (self.config.compile_ms_max, self.config.compile_memory_bytes_max);
+                let caps = Caps { wall_ms, memory_bytes };
+                compile(&self.env, helper, caps, shape(&self.engine), &bytes).await
+            }
+            None => self.compile_here(bytes).await,
         };
-        match self.env.timeout(wait, work).await {
-            Ok(Ok(Ok(component))) => Ok(component),
+        let code = compiled.map_err(Refusal::one)?;
+        let Some(cache) = self.cache.clone() else { return Ok(code) };
+        let (env, begun) = (self.env.clone(), self.env.elapsed());
+        let storing = self.env.spawn_blocking(move || {
+            cache.store(&key, &code, &env);
+            code
+        });
+        let stored = storing.await;
+        tracing::debug!(ms = (self.env.elapsed() - begun).as_millis() as u64, "code is cached");
+        stored.map_err(|_| Refusal::one("the host ends"))
+    }
+
+    /// For programs whose binary knows no hidden modes: bounded in the time that it is waited for,
+    /// and in nothing else.
+    async fn compile_here(&self, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+        let (engine, most) = (self.engine.clone(), self.config.compile_ms_max);
+        let work = self.env.spawn_blocking(move || engine.precompile_component(&bytes));
+        match self.env.timeout(Duration::from_millis(most), work).await {
+            Ok(Ok(Ok(code))) => Ok(code),
             Ok(Ok(Err(error))) => {
                 let why = text::visible(&format!("{error:#}"), 1_024);
-                Err(Refusal::one(format!("the component cannot be compiled: {why}")))
+                Err(format!("it cannot be compiled: {why}"))
             }
-            Ok(Err(_)) => Err(Refusal::one("the component brought the compiler down")),
-            Err(_) => Err(Refusal::one(format!(
-                "the component was not compiled within {} ms",
-                self.config.compile_ms_max
-            ))),
+            Ok(Err(_)) => Err("it brought the compiler down".to_owned()),
+            Err(_) => Err(format!("it was not compiled within {most} ms")),
         }
     }
 
     fn cache_key(&self, sha: &[u8; 32]) -> CacheKey {
-        struct Into256(Sha256);
-        impl std::hash::Hasher for Into256 {
-            fn write(&mut self, bytes: &[u8]) {
-                self.0.update(bytes);
-            }
-            fn finish(&self) -> u64 {
-                0
-            }
-        }
-        let mut hasher = Into256(Sha256::new());
-        // Engine version, target, compiler settings and features.
-        std::hash::Hash::hash(&self.engine.precompile_compatibility_hash(), &mut hasher);
-        hasher.0.update(sha);
-        CacheKey(hasher.0.finalize().into())
+        let mut hash = Sha256::new_with_prefix(shape(&self.engine));
+        hash.update(sha);
+        CacheKey(hash.finalize().into())
     }
 
     /// Imports and exports by name, before anything is linked.
@@ -260,18 +268,21 @@ impl Inner {
     }
 }
 
-/// Loads compiled code that this host made and authenticated.
+/// Loads compiled code that this host made.
 #[allow(
     unsafe_code,
-    reason = "loading our own authenticated cache is the one way to skip compiling"
+    reason = "loading code that was compiled elsewhere is the one way to compile it elsewhere"
 )]
 fn load_own(engine: &wasmtime::Engine, code: &[u8]) -> Option<Component> {
-    // SAFETY: `deserialize` trusts its bytes to come from `Component::serialize` of a compatible
-    // engine. They do: `Cache::load` gives bytes only if their HMAC fits, under a key that this
-    // host made from chance and that no other user can read; the MAC covers the cache key, which
-    // covers the component's digest and the engine's version, target and settings; and only
-    // `Inner::component` writes entries, with the output of `serialize`. The bytes were read once
-    // into memory that nobody else holds, so what was authenticated is what is loaded. A file of a
-    // publisher never comes here.
+    // SAFETY: `deserialize` trusts its bytes to come from the compiler of a compatible engine. They
+    // do; there are three ways to here. (1) `Cache::load` gives bytes only if their HMAC fits,
+    // under a key that this host made from chance and that no other user can read; the MAC covers
+    // the cache key, which covers the component's digest and the engine's version, target and
+    // settings; and only `Inner::code` writes entries, with what (2) or (3) gave. (2) `compile`
+    // gives what came over a socket pair whose other end only our own child holds: the same binary,
+    // started by us, which writes there what `precompile_component` returned, and says by an
+    // engine of which shape; another shape than ours is refused. (3) `compile_here` gives what
+    // `precompile_component` of this very engine returned. In each case the bytes are in memory
+    // that nobody else holds. A file of a publisher never comes here.
     unsafe { Component::deserialize(engine, code) }.ok()
 }

@@ -32,6 +32,7 @@ pub(super) struct Cache {
 }
 
 /// Names an entry: digest of the component, of the engine and of its settings.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct CacheKey(pub(super) [u8; 32]);
 
 impl Cache {

@@ -86,6 +86,13 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
 }
 
 fn engine_config(host: &EngineConfig) -> Config {
+    let mut config = code_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pools(host)));
+    config
+}
+
+/// All that compiled code depends on, and no pools: those that compile run nothing.
+pub(super) fn code_config() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -122,8 +129,7 @@ fn engine_config(host: &EngineConfig) -> Config {
         .wasm_component_model_map(false)
         .wasm_component_model_fixed_length_lists(false)
         // Results may differ between processors.
-        .wasm_relaxed_simd(false)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pools(host)));
+        .wasm_relaxed_simd(false);
     config
 }
 

@@ -1,8 +1,10 @@
 //! What one call, one component and one engine may use. Every number has its unit in its name.
 //! The config may change the numbers of [`CallLimits`]; nothing here reads the config.
 
+use serde::{Deserialize, Serialize};
+
 /// What calls of one channel may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallLimits {
     /// Wall clock of `send-final` and `send-progress`. At most half of a delivery's claim.
     pub send_ms: u64,
@@ -148,8 +150,13 @@ pub struct EngineConfig {
     pub memory_bytes_max: u64,
     /// Bytes of one component.
     pub component_bytes_max: u64,
-    /// Time that a caller waits for one compilation.
+    /// Wall clock of one compilation; then its process is killed.
     pub compile_ms_max: u64,
+    /// Memory of one compilation's process.
+    pub compile_memory_bytes_max: u64,
+    /// Whose hidden modes compile, and run channels that are isolated. Without one, components are
+    /// compiled in this process, and channels that ask for a process of their own are refused.
+    pub helper: Option<super::Helper>,
     /// Wall clock of `describe`, of which there are two at each admission.
     pub describe_ms: u64,
 }
@@ -161,7 +168,9 @@ impl Default for EngineConfig {
             calls_max: 256,
             memory_bytes_max: 256 << 20,
             component_bytes_max: 32 << 20,
-            compile_ms_max: 120_000,
+            compile_ms_max: 60_000,
+            compile_memory_bytes_max: 2 << 30,
+            helper: super::Helper::own(),
             describe_ms: 250,
         }
     }

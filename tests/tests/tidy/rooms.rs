@@ -38,8 +38,8 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ),
     // It shows rows, and reads the config to find them.
     ("cli", &["config", "env", "lifecycle", "runtime", "store"]),
-    // The guard is the same binary and must start before anything else.
-    ("main", &["cli", "handler"]),
+    // The guard and the sandbox's children are the same binary and must start before anything else.
+    ("main", &["cli", "handler", "sandbox"]),
 ];
 
 /// A library that one room alone may name.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod calls;
+pub(super) mod child;
 pub(super) mod kept;
 mod limits;
 
