@@ -15,6 +15,7 @@ mod cases;
 mod checks;
 mod demo;
 mod dist;
+mod mutants;
 mod step;
 mod unused;
 
@@ -33,6 +34,8 @@ cargo xtask COMMAND
   bench [--json] [--smoke | --long] [GROUP...]
                            the figures of the benchmarks, all or those of some groups (--smoke: quick,
                            in the dev profile; --long: the full backlogs)
+  mutants [NAME...]        put the faults of tests/mutations into a copy of the sources, one at a time:
+                           each must be found by its test within a minute (--list: their names)
 ";
 
 fn main() -> ExitCode {
@@ -51,6 +54,10 @@ fn main() -> ExitCode {
             Some(flags) => bench::run(&flags),
             None => return misused(),
         },
+        ["mutants", "--list"] => mutants::print_names(),
+        ["mutants", names @ ..] if !names.iter().any(|it| it.starts_with('-')) => {
+            mutants::run(names)
+        }
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
