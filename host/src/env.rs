@@ -36,6 +36,16 @@ struct Inner {
     started: tokio::time::Instant,
     wall: Wall,
     chance: Chance,
+    blocking: Blocking,
+}
+
+/// Where blocking work runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocking {
+    /// On threads of its own.
+    Threads,
+    /// In a task like any other, so that the order of everything is the seed's.
+    Tasks,
 }
 
 #[derive(Debug)]
@@ -64,16 +74,27 @@ impl Env {
     #[must_use]
     pub fn system() -> Self {
         let started = tokio::time::Instant::now();
-        Self(Arc::new(Inner { started, wall: Wall::System, chance: Chance::System }))
+        let blocking = Blocking::Threads;
+        Self(Arc::new(Inner { started, wall: Wall::System, chance: Chance::System, blocking }))
     }
 
     /// Chance from `seed`, wall time from `start_ms` plus tokio's (paused) time.
     #[must_use]
     pub fn simulated(seed: u64, start_ms: i64) -> Self {
+        Self::seeded(seed, start_ms, Blocking::Threads)
+    }
+
+    /// The same without any thread: for a whole host of which nothing is left to the system.
+    #[must_use]
+    pub fn simulated_alone(seed: u64, start_ms: i64) -> Self {
+        Self::seeded(seed, start_ms, Blocking::Tasks)
+    }
+
+    fn seeded(seed: u64, start_ms: i64, blocking: Blocking) -> Self {
         let started = tokio::time::Instant::now();
         let wall = Wall::Simulated { start_ms, jump_ms: AtomicI64::new(0) };
         let chance = Chance::Seeded(Box::new(Mutex::new(StdRng::seed_from_u64(seed))));
-        Self(Arc::new(Inner { started, wall, chance }))
+        Self(Arc::new(Inner { started, wall, chance, blocking }))
     }
 
     /// Makes the simulated wall clock jump by `ms`, either way. The system's clock is left alone.
@@ -184,13 +205,21 @@ impl Env {
         tokio::spawn(future)
     }
 
+    /// Lets other tasks go first.
+    pub async fn yield_now(&self) {
+        tokio::task::yield_now().await;
+    }
+
     /// Runs blocking work on the runtime's blocking threads.
     pub fn spawn_blocking<F, R>(&self, work: F) -> tokio::task::JoinHandle<R>
     where
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        tokio::task::spawn_blocking(work)
+        match self.0.blocking {
+            Blocking::Threads => tokio::task::spawn_blocking(work),
+            Blocking::Tasks => tokio::spawn(async move { work() }),
+        }
     }
 
     /// Starts a named thread of the system.

@@ -27,9 +27,16 @@ async fn nothing_is_broken(plan: Plan, config: Config) {
     assert!(broken.is_empty(), "seed {}: {} broken: {broken:#?}", plan.seed, broken.len());
 }
 
+/// The long form is `cargo xtask kill-loop --kills N`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_messages_survive_thirty_kills_with_every_promise_kept() {
-    nothing_is_broken(plan().from_environment(), Config::new()).await;
+async fn a_thousand_messages_survive_eighty_kills_with_every_promise_kept() {
+    nothing_is_broken(Plan::quick(Plan::any_seed(), 80).from_environment(), Config::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_survive_kills_of_hosts_that_lived_for_seconds_with_every_promise_kept() {
+    let plan = Plan { conversations: 25, messages: 600, kills: 8, ..plan() };
+    nothing_is_broken(plan.from_environment(), Config::new()).await;
 }
 
 /// Answers with what it was sent, a moment later: kills meet handlers that think.

@@ -1,24 +1,18 @@
-//! A few hundred seeds of a whole host. A failing one is printed with the line that replays it;
-//! seeds that once failed stand in `REGRESSIONS`.
+//! Some seeds of a whole host. A failing one is printed with the line that replays it; seeds that
+//! once failed stand in `REGRESSIONS`. The long form is `cargo xtask simulate`.
 
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 #![allow(clippy::print_stderr, reason = "a failing test says what it saw")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lastword_tests::simulation;
+use lastword_tests::simulation::{self, STEPS, Trace};
 
-/// Seeds of one run; `LASTWORD_SEEDS` asks for more.
-const SEEDS: u64 = 200;
+/// Seeds of one run.
+const SEEDS: u64 = 100;
 
-/// Seeds that once found something: a handler that outlived its abort into the next turn (16, 65),
-/// a probe that woke the loop which had dropped it (27).
+/// Seeds that once found something.
 const REGRESSIONS: &[u64] = &[16, 27, 65];
-
-#[allow(clippy::disallowed_methods, reason = "a test reads what its caller asks for")]
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
 
 /// Runs the seeds on two threads; gives those that broke something.
 fn run(seeds: &[u64]) -> Vec<u64> {
@@ -42,16 +36,11 @@ fn run(seeds: &[u64]) -> Vec<u64> {
 }
 
 fn holds(seed: u64) -> bool {
-    let outcome = simulation::run(seed);
-    if asked("LASTWORD_SEED").is_some() {
-        outcome.trace.iter().for_each(|line| eprintln!("    {line}"));
-    }
+    let outcome = simulation::run(seed, STEPS, Trace::Off);
     if outcome.broken.is_empty() {
         return true;
     }
-    eprintln!(
-        "seed {seed}; replay: LASTWORD_SEED={seed} cargo test -p lastword-tests --test simulation"
-    );
+    eprintln!("seed {seed}; replay: cargo xtask simulate --seed {seed} --steps {STEPS}");
     for sentence in outcome.broken.iter().take(10) {
         eprintln!("  {sentence}");
     }
@@ -61,25 +50,21 @@ fn holds(seed: u64) -> bool {
 // Case: B2, G4
 #[test]
 fn the_promises_hold_under_every_seed() {
-    let seeds: Vec<u64> = match asked("LASTWORD_SEED") {
-        Some(seed) => vec![seed],
-        None => {
-            let count = asked("LASTWORD_SEEDS").unwrap_or(SEEDS);
-            REGRESSIONS.iter().copied().chain(1..=count).collect()
-        }
-    };
+    let seeds: Vec<u64> = REGRESSIONS.iter().copied().chain(1..=SEEDS).collect();
     let failed = run(&seeds);
     assert!(failed.is_empty(), "{} of {} seeds failed: {failed:?}", failed.len(), seeds.len());
 }
 
 #[test]
 fn a_seed_replays_to_the_same_trace() {
-    for seed in [3, 7] {
-        let (first, second) = (simulation::run(seed), simulation::run(seed));
+    for seed in [3, 7, 11, 12, 13] {
+        let run = || simulation::run(seed, 300, Trace::On);
+        let (first, second) = (run(), run());
         let differs = first.trace.iter().zip(&second.trace).position(|(a, b)| a != b);
         if let Some(line) = differs {
             panic!("seed {seed}, line {line}: {} / {}", first.trace[line], second.trace[line]);
         }
         assert_eq!(first.trace.len(), second.trace.len());
+        assert_eq!(first.steps, second.steps);
     }
 }

@@ -11,6 +11,7 @@
 
 mod artifacts;
 mod bench;
+mod campaigns;
 mod cases;
 mod checks;
 mod demo;
@@ -34,6 +35,11 @@ cargo xtask COMMAND
   bench [--json] [--smoke | --long] [GROUP...]
                            the figures of the benchmarks, all or those of some groups (--smoke: quick,
                            in the dev profile; --long: the full backlogs)
+  simulate [--seed N] [--seeds K] [--steps M] [--minutes T] [--trace]
+                           a whole host under K seeds from N on, each for M steps; a seed that breaks
+                           a promise is printed, and replays exactly
+  kill-loop [--kills N] [--seed S] [--minutes T]
+                           the real binary killed N times under load, judged by what arrived
   mutants [NAME...]        put the faults of tests/mutations into a copy of the sources, one at a time:
                            each must be found by its test within a minute (--list: their names)
 ";
@@ -54,6 +60,8 @@ fn main() -> ExitCode {
             Some(flags) => bench::run(&flags),
             None => return misused(),
         },
+        ["simulate", words @ ..] => campaigns::simulate(words),
+        ["kill-loop", words @ ..] => campaigns::kill_loop(words),
         ["mutants", "--list"] => mutants::print_names(),
         ["mutants", names @ ..] if !names.iter().any(|it| it.starts_with('-')) => {
             mutants::run(names)

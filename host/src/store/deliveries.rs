@@ -282,12 +282,34 @@ impl Step<'_> {
                 self.row_moved(row, queued.state, row.call, None)?;
                 self.send_claim(&queued, lease).map(Some)
             }
-            Settle::Ask => self.ask_claim(row, lease).map(Some),
+            Settle::Ask => {
+                // Due by the wall clock, which may have jumped; what is under way lands by a clock
+                // that does not.
+                let left_ms = self.unsettled_for_ms(row);
+                if left_ms > 0 {
+                    self.look_at_in(row, left_ms)?;
+                    return Ok(None);
+                }
+                self.channels.doubts.remove(&row.id.number);
+                self.ask_claim(row, lease).map(Some)
+            }
             Settle::Hold { code, sentence } => {
                 self.rest_row(row, DeliveryEvent::Hold, Some(code), Some(sentence))?;
                 Ok(None)
             }
         }
+    }
+
+    /// How much longer bytes of the last call may still land before anybody asks what became of
+    /// them. Of a call of an earlier start it is only known that it ended before this one.
+    fn unsettled_for_ms(&self, row: &RowFacts) -> u64 {
+        if row.asked > 0 {
+            return 0;
+        }
+        let Some(rules) = self.channels.by_id.get(&row.channel) else { return 0 };
+        let since_ms = self.channels.doubts.get(&row.id.number).copied().unwrap_or(0);
+        let passed_ms = self.now.mono_ms.saturating_sub(since_ms).max(0).unsigned_abs();
+        rules.delivery.settle_delay_ms.saturating_sub(passed_ms)
     }
 
     /// `sending`, with its attempt open: committed before the adapter is called.

@@ -18,6 +18,7 @@ use super::notes::{Commit, Note, Watch};
 use super::query::{Query, Rows};
 use super::read::{AgeRules, Reader};
 use super::step::Result;
+use super::stepped::Stepped;
 use super::writer::{self, Job};
 use super::{read, schema};
 use crate::env::Env;
@@ -52,6 +53,18 @@ struct Inner {
 enum Engine {
     Threaded(mpsc::Sender<Job>),
     Inline(Box<Mutex<Core>>),
+    Stepped(Arc<Stepped>),
+}
+
+impl Engine {
+    /// The core, where no thread has it.
+    fn core(&self) -> Option<&Mutex<Core>> {
+        match self {
+            Self::Threaded(_) => None,
+            Self::Inline(core) => Some(core),
+            Self::Stepped(stepped) => Some(&stepped.core),
+        }
+    }
 }
 
 /// What the writer tells about itself.
@@ -147,6 +160,18 @@ impl Store {
         Ok(Self::with(path, env, engine, Arc::default(), watch))
     }
 
+    /// Opens the store for a simulation: its writer is a task of the runtime, which takes several
+    /// commands into one commit as chance will have it, and answers later than it commits.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn stepped(path: &Path, env: &Env, watch: Option<Arc<dyn Watch>>) -> Result<Self> {
+        let core = Core::open(path, env)?;
+        let state = Arc::<WriterState>::default();
+        let stepped = Stepped::start(core, env, Arc::clone(&state), watch);
+        Ok(Self::with(path, env, Engine::Stepped(stepped), state, None))
+    }
+
     fn with(
         path: &Path,
         env: &Env,
@@ -180,6 +205,7 @@ impl Store {
                 wait.await.map_err(|_| gone())?
             }
             Engine::Inline(core) => self.apply_inline(core, command),
+            Engine::Stepped(stepped) => stepped.submit(command).await.map_err(|_| gone())?,
         }
     }
 
@@ -198,12 +224,27 @@ impl Store {
                 wait.await.map_err(|_| gone())?
             }
             Engine::Inline(core) => self.apply_inline(core, command),
+            Engine::Stepped(stepped) => stepped.submit(command).await.map_err(|_| gone())?,
         }
     }
 
     /// Makes a store without threads refuse the next commands, as on a full disk: for simulations.
+    /// Where a task writes, commits are counted instead.
     pub fn refuse_next(&self, commands: u64) {
-        self.0.refusals.store(commands, Ordering::Relaxed);
+        match &self.0.engine {
+            Engine::Threaded(_) | Engine::Inline(_) => {
+                self.0.refusals.store(commands, Ordering::Relaxed);
+            }
+            Engine::Stepped(stepped) => stepped.refuse_next(commands),
+        }
+    }
+
+    /// Makes a store whose writer is a task answer the next commits with an error though they are on
+    /// disk, as where the disk failed under them and could not be read again at once.
+    pub fn doubt_next(&self, commits: u64) {
+        if let Engine::Stepped(stepped) = &self.0.engine {
+            stepped.doubt_next(commits);
+        }
     }
 
     fn apply_inline(&self, core: &Mutex<Core>, command: Command) -> Result<Answer> {
@@ -246,7 +287,10 @@ impl Store {
     /// # Errors
     /// Where the store cannot be read; never an empty result instead.
     pub async fn read(&self, query: Query) -> Result<Rows> {
-        if let Engine::Inline(core) = &self.0.engine {
+        if let Engine::Stepped(stepped) = &self.0.engine {
+            stepped.dawdle().await;
+        }
+        if let Some(core) = self.0.engine.core() {
             let core = lock(core);
             let mut ages = lock(&self.0.ages);
             ages.refresh(core.connection()?)?;
@@ -304,7 +348,7 @@ impl Store {
     /// # Errors
     /// Where the store cannot be read.
     pub async fn depths(&self) -> Result<Depths> {
-        if let Engine::Inline(core) = &self.0.engine {
+        if let Some(core) = self.0.engine.core() {
             return depth::table_now(lock(core).connection()?);
         }
         if let Some(depths) = lock(&self.0.writer.depth).now() {
@@ -323,12 +367,12 @@ impl Store {
     /// Counters so far.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        match &self.0.engine {
-            Engine::Inline(core) => {
+        match self.0.engine.core() {
+            Some(core) => {
                 let writable = self.0.writer.broken.load(Ordering::Relaxed) == 0;
                 StoreStats { core: lock(core).stats(), writable, ..StoreStats::default() }
             }
-            Engine::Threaded(_) => {
+            None => {
                 let state = &self.0.writer;
                 let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
                 StoreStats {

@@ -106,6 +106,7 @@ impl Step<'_> {
             (row.id.number, delivery_code(state), code, reason, now_ms),
         )?;
         self.row_moved(row, state, row.call, code)?;
+        self.channels.doubts.remove(&row.id.number);
         if state.is_live() {
             return Err(StoreError::Invalid(format!("{state:?} is no rest for {}", row.id)));
         }
@@ -151,6 +152,7 @@ impl Step<'_> {
              WHERE id = ?1",
             (row.id.number, delivery_code(state), code, reason, self.now.wall_ms),
         )?;
+        self.channels.doubts.remove(&row.id.number);
         self.row_moved(row, state, row.call, Some(code))
     }
 

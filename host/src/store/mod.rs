@@ -49,6 +49,7 @@ mod schedule_read;
 mod schedules;
 mod schema;
 mod step;
+mod stepped;
 mod sweep;
 mod turns;
 mod waits;

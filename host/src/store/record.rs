@@ -188,6 +188,7 @@ impl Step<'_> {
             (row.id.number, delivery_code(state), rest.attempts, &rest.code, &rest.reason),
         )?;
         self.row_moved(row, state, row.call, rest.code.as_deref())?;
+        self.channels.doubts.insert(row.id.number, self.now.mono_ms);
         let Some(open) = self.row(row.id.number)? else { return Ok(None) };
         self.look_again(&open)
     }
@@ -208,7 +209,7 @@ impl Step<'_> {
         self.look_at_in(open, wait).map(|()| None)
     }
 
-    fn look_at_in(&mut self, open: &RowFacts, wait_ms: u64) -> Result<()> {
+    pub(super) fn look_at_in(&mut self, open: &RowFacts, wait_ms: u64) -> Result<()> {
         let now_ms = self.now.wall_ms;
         let at_ms = now_ms.saturating_add(ms(wait_ms)).min(NEVER_MS - 1);
         let sql = "UPDATE delivery SET next_at_ms = ?2, next_set_ms = ?3 WHERE id = ?1";

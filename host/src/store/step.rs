@@ -34,6 +34,9 @@ pub(super) struct Channels {
     pub(super) ids: HashMap<ChannelName, i64>,
     /// Of which channel a turn was claimed last, so that channels take turns.
     pub(super) last_claimed: i64,
+    /// Since when rows are open unknowns, on this start's monotonic clock, until they are asked
+    /// about or at rest.
+    pub(super) doubts: HashMap<i64, i64>,
 }
 
 /// One command at work inside its savepoint.

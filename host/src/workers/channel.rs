@@ -111,6 +111,12 @@ impl Channel {
         let _ = self.permits.acquire().await;
     }
 
+    /// Calls that may begin now, for tests that look for permits that leak.
+    #[cfg(test)]
+    pub(super) fn free_calls(&self) -> usize {
+        self.permits.available_permits()
+    }
+
     /// Takes all that a claim needs: permit, rate token, the breaker's leave.
     pub(super) fn ticket(self: &Arc<Self>, now_ms: i64) -> Result<Ticket, Blocked> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Blocked::Busy)?;
@@ -170,6 +176,11 @@ impl Ticket {
     /// Whose it is.
     pub(super) fn channel(&self) -> &Arc<Channel> {
         &self.channel
+    }
+
+    /// When it was taken, on the monotonic clock: before the claim that it was taken for.
+    pub(super) fn taken_ms(&self) -> i64 {
+        self.now_ms
     }
 
     /// Tells how the call ended.

@@ -10,7 +10,7 @@ use super::deliverer::DeliveryStart;
 use super::dispatcher;
 use super::hub::{Hub, wrong_answer};
 use super::ports::given_up;
-use super::rules::{CALL_SLACK_MS, INTERVAL_WAIT_MS_MAX};
+use super::rules::{CALL_SLACK_MS, CLAIM_LEFT_FOR_CALL, INTERVAL_WAIT_MS_MAX};
 use super::turn_run::TurnStart;
 use crate::gate::{Approach, GatePass, StopReason};
 use crate::lifecycle::id::ChannelName;
@@ -55,6 +55,12 @@ async fn send(
         let not_sent =
             NotSent::RateLimited { retry_after_ms: wait_ms, scope: RateScope::Conversation };
         return not_begun(claimed, not_sent);
+    }
+    // Where the whole host stood still since the claim, others may have taken the row for lost: a
+    // call that could outlive its claim is not begun.
+    if hub.mono_ms().abs_diff(ticket.taken_ms()) > hub.rules.claim_ms / CLAIM_LEFT_FOR_CALL {
+        tracing::warn!(delivery = %claimed.claim.delivery, "not sent: its claim is too old");
+        return not_begun(claimed, NotSent::Stopped);
     }
     // The stop flag is read under the row's gate, and only then the adapter is called.
     let pass = match approach.enter(claimed.turn, claimed.claim.delivery) {

@@ -51,6 +51,12 @@ impl TurnDesk {
         let _ = self.permits.acquire().await;
     }
 
+    /// Handlers that may begin now, for tests that look for permits that leak.
+    #[cfg(test)]
+    pub(super) fn free_handlers(&self) -> usize {
+        self.permits.available_permits()
+    }
+
     pub(super) fn permit(self: &Arc<Self>, now_ms: i64) -> Result<TurnPermit, Blocked> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Blocked::Busy)?;
         let probe = match self.breaker().admit(now_ms) {

@@ -78,6 +78,9 @@ pub(super) const INTERVAL_WAIT_MS_MAX: u64 = 5_000;
 pub(super) const INTERVAL_WAITERS_MAX: usize = 64;
 /// Past the adapter's own deadline; then the worker gives up the call.
 pub(super) const CALL_SLACK_MS: u64 = 5_000;
+/// A call begins within the first third of its claim, or not at all: with its deadline, at most half
+/// of a claim, and the slack it then ends before the claim does.
+pub(super) const CLAIM_LEFT_FOR_CALL: u64 = 3;
 /// First and longest wait before a command that the store could not take is tried again.
 pub(super) const STORE_RETRY_MS: (u64, u64) = (100, 5_000);
 /// A worker looks for itself at least so often, whatever the hints say.

@@ -4,6 +4,7 @@
 //! The platform posts each conversation's messages one after the other, and posts again what got
 //! no answer, as platforms do. The kill may come at any moment, also before the host listens.
 
+mod counts;
 mod evidence;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
+pub use counts::Counts;
 pub use evidence::{Answered, Broken, EndRow, Event, Evidence, Posted, judge};
 
 use crate::harness::host::{Host, at_rest};
@@ -41,6 +43,20 @@ impl Plan {
     pub fn any_seed() -> u64 {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         u64::from(since.subsec_micros())
+    }
+
+    /// Many kills in little time: short lives, under a load that lasts as long as they do.
+    #[must_use]
+    pub fn quick(seed: u64, kills: usize) -> Self {
+        Self {
+            seed,
+            conversations: 24,
+            messages: 12 * kills,
+            kills,
+            life_max: Duration::from_millis(500),
+            troubled_percent: 5,
+            rest_within: Duration::from_secs(180),
+        }
     }
 
     /// The plan, with `LASTWORD_KILL_SEED`, `_KILLS`, `_MESSAGES` and `_CONVERSATIONS` over it.

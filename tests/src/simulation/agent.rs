@@ -10,10 +10,11 @@ use lastword::handler::{
     Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, event::AskedRetry,
 };
 use lastword::lifecycle::message::Reply;
+use lastword::lifecycle::turn::TurnState;
 use tokio::sync::mpsc::Sender;
 
 use super::chance::{TryFate, try_fate, wait_ms};
-use super::world::{Line, Room, World};
+use super::world::{Inside, Line, MOVED, Room, World};
 
 /// The one agent of all channels.
 pub(super) struct Agent {
@@ -31,27 +32,61 @@ impl Drop for AtAgent<'_> {
     }
 }
 
+pub(super) fn room_of(document: &HandlerDocument) -> Room {
+    (Line::of(&document.channel.0), document.conversation.clone())
+}
+
+/// What may be said of a try before its agent does anything.
+pub(super) fn began(it: &mut Inside, document: &HandlerDocument, now_ms: i64) {
+    let room = room_of(document);
+    let (turn, attempt) = (document.turn.id, document.turn.attempt);
+    it.step();
+    it.tell(|| format!("{now_ms} try {attempt} of {turn} in {room:?}"));
+    if it.aborted.contains(&turn) {
+        it.breaks(format!("{turn} runs after its abort was confirmed"));
+    }
+    let told = it.shadow.turns.get(&turn).cloned();
+    let on_disk = told.as_ref().is_some_and(|told| told.attempt >= attempt);
+    if !on_disk {
+        it.breaks(format!("try {attempt} of {turn} runs without its claim on disk"));
+    }
+    let current =
+        told.is_some_and(|told| told.attempt == attempt && told.state == TurnState::Running);
+    let last = it.tries.insert(turn, attempt).unwrap_or(0);
+    // The same claim asked for twice under one name gives the same try.
+    if attempt < last || (attempt == last && it.setting.workers == 0) {
+        it.breaks(format!("{turn} is given try {attempt} after try {last}"));
+    }
+    if current && !room.1.ends_with(MOVED) {
+        in_order(it, room, turn);
+    }
+}
+
+/// Nothing that began earlier in the room may still wait for its end.
+fn in_order(it: &mut Inside, room: Room, turn: lastword::lifecycle::id::TurnId) {
+    let Inside { shadow, turns_begun, .. } = it;
+    let begun = turns_begun.entry(room.clone()).or_default();
+    begun.retain(|other| shadow.turns.get(other).is_some_and(|told| !told.state.is_ended()));
+    let other = begun.iter().find(|other| **other != turn).copied();
+    begun.insert(turn);
+    if let Some(other) = other.filter(|_| !it.moved.contains(&room)) {
+        it.breaks(format!("{turn} runs in {room:?} before the end of {other}"));
+    }
+}
+
 impl Agent {
     async fn sleep(&self, ms: u64) {
         self.env.sleep(Duration::from_millis(ms)).await;
     }
 
     fn begin(&self, document: &HandlerDocument) -> AtAgent<'_> {
-        let line = Line::ALL.into_iter().find(|line| line.name() == document.channel.0);
-        let room = (line.unwrap_or(Line::Bare), document.conversation.clone());
+        let room = room_of(document);
         let now_ms = self.base_ms + self.env.now().mono_ms;
-        let (turn, attempt) = (document.turn.id, document.turn.attempt);
         self.world.with(|it| {
-            it.trace.push(format!("{now_ms} try {attempt} of {turn} in {room:?}"));
-            if it.aborted.contains(&turn) {
-                it.breaks(format!("{turn} runs after its abort was confirmed"));
-            }
-            if !it.at_agent.insert(room.clone()) {
+            began(it, document, now_ms);
+            let moved = room.1.ends_with(MOVED) || it.moved.contains(&room);
+            if !it.at_agent.insert(room.clone()) && !moved {
                 it.breaks(format!("two turns of {room:?} run at once"));
-            }
-            let last = it.tries.insert(turn, attempt).unwrap_or(0);
-            if attempt <= last {
-                it.breaks(format!("{turn} is given try {attempt} after try {last}"));
             }
         });
         AtAgent(&self.world, room)
@@ -72,11 +107,12 @@ impl Handler for Agent {
     ) -> HandlerEnd {
         let at = self.begin(&document);
         let (fate, wait) =
-            self.world.with(|it| (try_fate(&mut it.rng, it.mood), wait_ms(&mut it.rng)));
+            self.world.with(|it| (try_fate(&mut it.rng, it.setting.mood), wait_ms(&mut it.rng)));
         self.sleep(wait).await;
         let text = format!("re {}", document.message.text);
         let last = HandlerEvent::Final(reply(text.clone()));
         let give = async |event| {
+            self.world.with(Inside::step);
             let _ = events.send(event).await;
         };
         let end = match fate {

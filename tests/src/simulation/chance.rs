@@ -1,6 +1,9 @@
-//! What the seed decides of single calls and tries: how the platform, the adapter and the agent
-//! behave this time.
+//! What the seed decides: how its world is set up, and of single calls and tries how the platform,
+//! the adapter, the agent and the workers behave this time.
 
+use lastword::lifecycle::bucket::Rate;
+use lastword::lifecycle::delivery::ExpireAction;
+use lastword::lifecycle::turn::AbortReach;
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -10,9 +13,50 @@ pub(super) struct Mood {
     pub(super) faults: f64,
 }
 
-impl Mood {
+/// How one seed's world is set up, for all of its hosts.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    pub(super) mood: Mood,
+    /// Pull workers; none where the host runs the agent itself.
+    pub(super) workers: usize,
+    pub(super) handlers: u32,
+    pub(super) retention_ms: u64,
+    pub(super) notices: bool,
+    pub(super) abort_reach: AbortReach,
+    pub(super) expire_action: ExpireAction,
+    /// Of the channel with keys.
+    pub(super) rate: Option<Rate>,
+    pub(super) interval_ms: u64,
+    /// Whether the platform closes and renames conversations.
+    pub(super) closes: bool,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+impl Setting {
+    /// Whether what ended may be gone before its seed is over.
+    pub(super) fn forgets(&self) -> bool {
+        self.retention_ms < 24 * HOUR_MS
+    }
+
     pub(super) fn of(rng: &mut StdRng) -> Self {
-        Self { faults: [0.0, 0.1, 0.3, 0.6][rng.random_range(0..4)] }
+        let faults = [0.0, 0.05, 0.2, 0.5][rng.random_range(0..4)];
+        let pulls = rng.random_bool(0.4);
+        Self {
+            mood: Mood { faults },
+            workers: if pulls { rng.random_range(1..=4) } else { 0 },
+            handlers: rng.random_range(1..=6),
+            retention_ms: [30 * 24 * HOUR_MS, 2 * HOUR_MS][usize::from(rng.random_bool(0.3))],
+            notices: rng.random_bool(0.5),
+            abort_reach: [AbortReach::This, AbortReach::All][rng.random_range(0..2)],
+            expire_action: [ExpireAction::Fail, ExpireAction::Deliver][rng.random_range(0..2)],
+            rate: rng.random_bool(0.4).then(|| Rate {
+                interval_us: rng.random_range(100_000..5_000_000),
+                burst: rng.random_range(1..5),
+            }),
+            interval_ms: [0, 300, 8_000][rng.random_range(0..3)],
+            closes: rng.random_bool(0.5),
+        }
     }
 }
 
@@ -27,6 +71,9 @@ pub(super) enum SendFate {
     LimitedChannel,
     Rejected,
     Unauthorized,
+    /// The conversation takes nothing until its person writes, or goes by another name now.
+    Closes,
+    Moves,
     TrapBefore,
     /// The request left, the answer never came: the message may arrive, also later.
     LostAnswer,
@@ -39,7 +86,8 @@ pub(super) enum SendFate {
     HangAfter,
 }
 
-const SEND_FAULTS: [SendFate; 16] = [
+const SEND_FAULTS: [SendFate; 20] = [
+    SendFate::Transient,
     SendFate::Transient,
     SendFate::Transient,
     SendFate::Transient,
@@ -48,7 +96,10 @@ const SEND_FAULTS: [SendFate; 16] = [
     SendFate::LimitedChannel,
     SendFate::Rejected,
     SendFate::Unauthorized,
+    SendFate::Closes,
+    SendFate::Moves,
     SendFate::TrapBefore,
+    SendFate::LostAnswer,
     SendFate::LostAnswer,
     SendFate::LostAnswer,
     SendFate::LostAnswer,
@@ -58,11 +109,13 @@ const SEND_FAULTS: [SendFate; 16] = [
     SendFate::HangAfter,
 ];
 
-pub(super) fn send_fate(rng: &mut StdRng, mood: Mood) -> SendFate {
-    if rng.random_bool(mood.faults) {
-        SEND_FAULTS[rng.random_range(0..SEND_FAULTS.len())]
-    } else {
-        SendFate::Works
+pub(super) fn send_fate(rng: &mut StdRng, setting: &Setting) -> SendFate {
+    if !rng.random_bool(setting.mood.faults) {
+        return SendFate::Works;
+    }
+    match SEND_FAULTS[rng.random_range(0..SEND_FAULTS.len())] {
+        SendFate::Closes | SendFate::Moves if !setting.closes => SendFate::Transient,
+        fate => fate,
     }
 }
 
@@ -118,5 +171,44 @@ pub(super) fn try_fate(rng: &mut StdRng, mood: Mood) -> TryFate {
         TRY_FAULTS[rng.random_range(0..TRY_FAULTS.len())]
     } else {
         TRY_WELL[rng.random_range(0..TRY_WELL.len())]
+    }
+}
+
+/// What a pull worker does next with the turn that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Move {
+    Heartbeat,
+    Says,
+    Answers,
+    AnswersLong,
+    Silent,
+    Fails,
+    FailsForGood,
+    /// It is so slow that its lease runs out, and goes on as if nothing were.
+    Sleeps,
+    /// It dies, and nobody hears of it.
+    Vanishes,
+    /// It says the same again, for it did not hear the answer.
+    Again,
+    Nonsense,
+}
+
+const WELL: [Move; 7] = [
+    Move::Heartbeat,
+    Move::Says,
+    Move::Answers,
+    Move::Answers,
+    Move::AnswersLong,
+    Move::Silent,
+    Move::Again,
+];
+const BADLY: [Move; 6] =
+    [Move::Fails, Move::FailsForGood, Move::Sleeps, Move::Sleeps, Move::Vanishes, Move::Nonsense];
+
+pub(super) fn next_move(rng: &mut StdRng, mood: Mood) -> Move {
+    if rng.random_bool(mood.faults) {
+        BADLY[rng.random_range(0..BADLY.len())]
+    } else {
+        WELL[rng.random_range(0..WELL.len())]
     }
 }

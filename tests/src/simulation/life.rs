@@ -3,21 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lastword::lifecycle::id::TurnId;
-use lastword::lifecycle::message::{AbortRequest, InboundEvent, InboundMessage, Sender};
-use lastword::store::{
-    AcceptedEvent, ChannelSwitch, Command, ListFilter, Operated, Query, Resolution, Rows,
-};
-use lastword::workers::Hub;
-use lastword::workers::intake::{self, Batch};
-use lastword::workers::operate::operate;
 use rand::Rng;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use super::check;
-use super::host::Host;
-use super::world::{Line, Posted, World};
+use super::check::{self, Rows};
+use super::host::{Host, Start};
+use super::world::World;
+use super::{operator, people};
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +24,12 @@ pub(super) enum Ending {
 }
 
 /// Hours of the simulated clock within which everything comes to rest: the longest row waits for
-/// its age.
-const REST_HOURS_MAX: u32 = 60;
+/// its age, or for a time that a program named before the clock went back.
+const REST_HOURS_MAX: u32 = 200;
+/// Between two sweeps, while everything comes to rest.
+const REST_SWEEP_MS: u64 = 300_000;
+/// Acts between two looks at all rows.
+const ACTS_PER_LOOK: u32 = 50;
 
 /// A runtime of its own, whose end ends everything in it.
 pub(super) struct Life<'a> {
@@ -43,39 +40,55 @@ pub(super) struct Life<'a> {
 
 #[derive(Debug, Clone, Copy)]
 enum Act {
-    Post,
+    Write,
     Repeat,
-    Abort,
+    Program,
     Wait,
     Jump,
+    StandStill,
+    Disk,
+    Abort,
     Resume,
+    Pause,
     Resolve,
-    FillDisk,
+    Replay,
+    Bulk,
+    Schedule,
 }
 
-const ACTS: [Act; 21] = [
-    Act::Post,
-    Act::Post,
-    Act::Post,
-    Act::Post,
-    Act::Post,
-    Act::Post,
-    Act::Post,
-    Act::Post,
-    Act::Repeat,
-    Act::Repeat,
-    Act::Abort,
-    Act::Abort,
-    Act::Wait,
-    Act::Wait,
-    Act::Wait,
-    Act::Wait,
-    Act::Wait,
-    Act::Jump,
-    Act::Resume,
-    Act::Resolve,
-    Act::FillDisk,
+/// How often each comes, against the others.
+const ACTS: [(Act, u32); 14] = [
+    (Act::Write, 36),
+    (Act::Repeat, 6),
+    (Act::Program, 4),
+    (Act::Wait, 28),
+    (Act::Jump, 1),
+    (Act::StandStill, 2),
+    (Act::Disk, 2),
+    (Act::Abort, 5),
+    (Act::Resume, 4),
+    (Act::Pause, 1),
+    (Act::Resolve, 4),
+    (Act::Replay, 3),
+    (Act::Bulk, 2),
+    (Act::Schedule, 2),
 ];
+
+fn any_act(world: &World) -> Act {
+    let all: u32 = ACTS.iter().map(|(_, weight)| weight).sum();
+    world.with(|it| {
+        it.step();
+        let mut place = it.rng.random_range(0..all);
+        for (act, weight) in ACTS {
+            if place < weight {
+                it.tell(|| format!("act {act:?}"));
+                return act;
+            }
+            place -= weight;
+        }
+        Act::Wait
+    })
+}
 
 impl<'a> Life<'a> {
     pub(super) fn begin(world: &'a Arc<World>, dir: &'a TempDir) -> Self {
@@ -83,229 +96,118 @@ impl<'a> Life<'a> {
         Self { world, dir, runtime: runtime.expect("a runtime") }
     }
 
-    /// Lives for so many steps and ends as told. What it leaves is held against the world.
-    pub(super) fn live(self, steps: u32, ending: Ending) {
+    /// Lives for so many acts and ends as told. What it leaves is held against the world.
+    pub(super) fn live(self, acts: u32, ending: Ending) {
         let Self { world, dir, runtime } = self;
         runtime.block_on(async {
-            let host = Host::start(world, dir.path()).await;
-            for post in world.with(|it| it.unconfirmed.clone()) {
-                client(world, &host, post);
+            let start = match ending {
+                Ending::Rest => Start { sweep_ms: REST_SWEEP_MS, without: None },
+                Ending::Kill | Ending::Stop => Start::any(world),
+            };
+            let host = Host::start(world, dir.path(), &start).await;
+            let rows = Rows::open(dir.path());
+            for (number, posted) in world.with(|it| it.unconfirmed.clone()) {
+                people::client(world, &host, number, posted);
             }
-            for _ in 0..steps {
-                step(world, &host).await;
-            }
-            match ending {
-                Ending::Kill => {
-                    let polls = world.with(|it| it.rng.random_range(0..60));
-                    for _ in 0..polls {
-                        tokio::task::yield_now().await;
-                    }
+            for number in 1..=acts {
+                act(world, &host).await;
+                for _ in 0..world.with(|it| it.rng.random_range(0..8)) {
+                    host.env.yield_now().await;
                 }
-                Ending::Stop => {
-                    let stopped = host.workers.stop().await;
-                    world.with(|it| it.trace.push(format!("stopped {stopped:?}")));
+                if number % ACTS_PER_LOOK == 0 {
+                    check::look(world, &rows);
                 }
-                Ending::Rest => rest(world, &host).await,
+                if world.is_broken() {
+                    break;
+                }
             }
+            end(world, &host, ending).await;
             // The store's last word in this life, before the world goes on.
-            check::rows(world, &host.store, ending == Ending::Rest).await;
+            check::look(world, &rows);
+            if ending == Ending::Rest {
+                check::rest(world, &rows);
+            }
             let lived_ms = host.env.now().mono_ms;
             world.with(|it| {
                 let down_ms = it.rng.random_range(0..90_000);
-                it.trace.push(format!("{ending:?} after {lived_ms} ms, down for {down_ms} ms"));
+                it.tell(|| format!("{ending:?} after {lived_ms} ms, down for {down_ms} ms"));
                 it.base_ms += lived_ms + down_ms;
+                it.calm_since_ms = it.base_ms;
             });
         });
         // Everything that still runs is dropped where it stands.
         drop(runtime);
+        world.with(|it| it.at_agent.clear());
     }
 }
 
-async fn step(world: &Arc<World>, host: &Host) {
-    let act = world.with(|it| ACTS[it.rng.random_range(0..ACTS.len())]);
-    match act {
-        Act::Post => post(world, host, message(world)),
-        Act::Abort => post(world, host, abort(world)),
-        Act::Repeat => {
-            let old = world.with(|it| {
-                let count = it.confirmed.len();
-                (count > 0).then(|| it.confirmed[it.rng.random_range(0..count)].clone())
-            });
-            if let Some(old) = old {
-                post(world, host, old);
+async fn end(world: &Arc<World>, host: &Host, ending: Ending) {
+    match ending {
+        Ending::Kill => {
+            let polls = world.with(|it| it.rng.random_range(0..60));
+            for _ in 0..polls {
+                host.env.yield_now().await;
             }
         }
-        Act::Wait => {
-            let ms = world.with(|it| match it.rng.random_range(0..4) {
-                0 => it.rng.random_range(0..50),
-                1 => it.rng.random_range(0..2_000),
-                2 => it.rng.random_range(0..40_000),
-                _ => it.rng.random_range(0..400_000),
+        Ending::Stop => {
+            let stopped = host.workers.stop().await;
+            let counts = host.workers.hub().gate.counts();
+            world.with(|it| {
+                it.tell(|| format!("stopped {stopped:?}"));
+                let clean = stopped == lastword::workers::Stopped::Clean;
+                if clean && counts.approaches + counts.handlers + counts.calls > 0 {
+                    it.breaks(format!("after a clean stop the gate still holds {counts:?}"));
+                }
             });
-            host.env.sleep(Duration::from_millis(ms)).await;
         }
-        Act::Jump => {
-            const HOUR_MS: i64 = 3_600_000;
-            let by_ms = world.with(|it| {
-                let by_ms = [-HOUR_MS, HOUR_MS, -90_000, 90_000][it.rng.random_range(0..4)];
-                it.skew_ms += by_ms;
-                it.trace.push(format!("the clock jumps by {by_ms}"));
-                by_ms
-            });
-            host.env.jump(by_ms);
-        }
-        Act::FillDisk => {
-            let refused = world.with(|it| it.rng.random_range(1..40));
-            world.with(|it| it.trace.push(format!("the disk refuses {refused} commands")));
-            host.store.refuse_next(refused);
-        }
-        Act::Resume => resume(host).await,
-        Act::Resolve => resolve(world, host).await,
+        Ending::Rest => rest(world, host).await,
     }
 }
 
-fn room(world: &World) -> (Line, String) {
-    world.with(|it| {
-        let line = Line::ALL[it.rng.random_range(0..3)];
-        (line, format!("room{}", it.rng.random_range(0..3)))
-    })
-}
-
-fn message(world: &World) -> Posted {
-    let (line, conversation) = room(world);
-    let (id, wakes) = world.with(|it| {
-        it.posts += 1;
-        (format!("m{}", it.posts), it.rng.random_bool(0.9))
-    });
-    let event = InboundEvent::Message(InboundMessage {
-        text: format!("message {id}"),
-        external_id: id,
-        conversation,
-        sender: Sender { id: "ann".to_owned(), ..Sender::default() },
-        wakes,
-        ..InboundMessage::default()
-    });
-    Posted { line, event }
-}
-
-fn abort(world: &World) -> Posted {
-    let (line, conversation) = room(world);
-    let external_id = world.with(|it| {
-        it.posts += 1;
-        format!("stop{}", it.posts)
-    });
-    let sender = Sender { id: "ann".to_owned(), ..Sender::default() };
-    let event =
-        InboundEvent::Abort(AbortRequest { external_id, conversation, context: None, sender });
-    Posted { line, event }
-}
-
-/// Sends it until the host has confirmed it, over as many lives as it takes.
-fn post(world: &Arc<World>, host: &Host, posted: Posted) {
-    let number = world.with(|it| {
-        it.posts += 1;
-        it.unconfirmed.insert(it.posts, posted.clone());
-        it.posts
-    });
-    client(world, host, (number, posted));
-}
-
-fn client(world: &Arc<World>, host: &Host, (number, posted): (u64, Posted)) {
-    let (world, hub, env) = (Arc::clone(world), Arc::clone(host.workers.hub()), host.env.clone());
-    host.env.spawn(async move {
-        while !attempt(&world, &hub, number, &posted).await {
-            env.sleep(Duration::from_secs(2)).await;
-        }
-    });
-}
-
-async fn attempt(world: &World, hub: &Arc<Hub>, number: u64, posted: &Posted) -> bool {
-    // Half of the polled channel's events come by its feed, as its platform would have it.
-    let by_feed = posted.line == Line::Ask && number.is_multiple_of(2);
-    if by_feed {
-        world.with(|it| {
-            it.feed.push(posted.event.clone());
-            it.unconfirmed.remove(&number);
-        });
-        return true;
-    }
-    let batch = Batch { events: vec![posted.event.clone()], ..Batch::default() };
-    let Ok(accepted) = intake::accept(hub, &posted.line.name().into(), batch).await else {
-        return false;
-    };
-    world.with(|it| {
-        it.unconfirmed.remove(&number);
-        it.confirmed.push(posted.clone());
-        it.trace.push(format!("confirmed {number}: {:?}", accepted.events));
-        it.aborted.extend(accepted.stopped.iter().copied());
-        for event in accepted.events {
-            if let Some(turn) = turn_of(&event) {
-                remember(it, posted, turn);
-            }
-        }
-    });
-    true
-}
-
-fn turn_of(event: &AcceptedEvent) -> Option<TurnId> {
-    match event {
-        AcceptedEvent::Turn { turn, .. } => Some(*turn),
-        AcceptedEvent::Joined { turn } => Some(*turn),
-        AcceptedEvent::Duplicate { turn, .. }
-        | AcceptedEvent::Edited { turn }
-        | AcceptedEvent::TakenBack { turn } => *turn,
-        AcceptedEvent::Context
-        | AcceptedEvent::Abort { .. }
-        | AcceptedEvent::Receipt { .. }
-        | AcceptedEvent::Refused { .. }
-        | AcceptedEvent::Dropped => None,
+async fn act(world: &Arc<World>, host: &Host) {
+    match any_act(world) {
+        Act::Write => people::write(world, host),
+        Act::Repeat => people::repeat(world, host),
+        Act::Program => people::program(world, host),
+        Act::Wait => wait(world, host).await,
+        Act::Jump => operator::jump(world, host),
+        Act::StandStill => operator::stand_still(world, host).await,
+        Act::Disk => operator::break_disk(world, host).await,
+        Act::Abort => operator::abort(world, host).await,
+        Act::Resume => operator::resume(host).await,
+        Act::Pause => operator::pause(world, host).await,
+        Act::Resolve => operator::resolve(world, host).await,
+        Act::Replay => operator::replay(world, host).await,
+        Act::Bulk => operator::bulk_order(world, host).await,
+        Act::Schedule => operator::schedule(world, host).await,
     }
 }
 
-fn remember(it: &mut super::world::Inside, posted: &Posted, turn: TurnId) {
-    let InboundEvent::Message(message) = &posted.event else { return };
-    let key = (posted.line, message.conversation.clone(), message.external_id.clone());
-    match it.turns.insert(key.clone(), turn) {
-        Some(first) if first != turn => {
-            it.breaks(format!("{key:?} was answered with {first} and then with {turn}"));
-        }
-        Some(_) | None => {}
-    }
-}
-
-/// An operator resumes whatever is paused.
-async fn resume(host: &Host) {
-    for line in Line::ALL {
-        let switch =
-            Command::SwitchChannel { channel: line.name().into(), switch: ChannelSwitch::Resume };
-        let _ = operate(host.workers.hub(), switch).await;
-    }
-}
-
-/// An operator settles one held row, rightly or wrongly.
-async fn resolve(world: &World, host: &Host) {
-    let filter = ListFilter { state: Some("held".to_owned()), limit: 100, ..ListFilter::default() };
-    let Ok(Rows::Deliveries(rows)) = host.store.read(Query::Outbox(filter)).await else { return };
-    let Some(row) = rows.first() else { return };
-    let how = world.with(|it| {
-        [Resolution::Delivered, Resolution::Drop, Resolution::Resend][it.rng.random_range(0..3)]
+async fn wait(world: &World, host: &Host) {
+    let ms = world.with(|it| match it.rng.random_range(0..8) {
+        0..3 => it.rng.random_range(0..50),
+        3..5 => it.rng.random_range(0..2_000),
+        5..7 => it.rng.random_range(0..40_000),
+        _ => it.rng.random_range(0..400_000),
     });
-    let command = Command::Resolve { delivery: row.id, how, by: "simulation".to_owned() };
-    if let Ok(Operated::Done { .. }) = operate(host.workers.hub(), command).await {
-        world.with(|it| {
-            it.trace.push(format!("resolved {} as {how:?}", row.id));
-            it.resolved.insert(row.id);
-        });
-    }
+    host.env.sleep(Duration::from_millis(ms)).await;
+    check::stuck(world, host).await;
 }
 
 /// Waits until no row is between states.
-async fn rest(world: &World, host: &Host) {
-    for _ in 0..REST_HOURS_MAX * 6 {
-        resume(host).await;
-        host.env.sleep(Duration::from_secs(600)).await;
+async fn rest(world: &Arc<World>, host: &Host) {
+    operator::cancel_schedules(host).await;
+    people::write_everywhere(world, host);
+    // Often at first: most of it is done within minutes.
+    let mut slept_ms = 0;
+    let mut sleep_ms = 20_000;
+    while slept_ms < u64::from(REST_HOURS_MAX) * 3_600_000 {
+        operator::resume(host).await;
+        host.env.sleep(Duration::from_millis(sleep_ms)).await;
+        slept_ms += sleep_ms;
+        sleep_ms = (sleep_ms * 2).min(3_600_000);
         let posted = world.with(|it| it.unconfirmed.is_empty());
-        if posted && check::is_at_rest(&host.store).await {
+        if (posted && check::is_at_rest(&host.store).await) || world.is_broken() {
             return;
         }
     }

@@ -122,8 +122,11 @@ mod tests {
 
     #[test]
     fn a_test_that_never_ends_is_ended_with_all_that_it_started() {
-        let mut child =
-            Command::new("sh").args(["-c", "sleep 600 & sleep 600"]).process_group(0).spawn().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 600 & sleep 600"])
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let began = Instant::now();
         end(&mut child);
         assert!(began.elapsed() < Duration::from_secs(10));

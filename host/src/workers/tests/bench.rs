@@ -42,6 +42,8 @@ pub(in crate::workers) struct Wishes {
     pub(in crate::workers) pull: Option<PullRules>,
     /// The store with its writer thread.
     pub(in crate::workers) threads: bool,
+    /// The store with a task as its writer, which answers later than it commits.
+    pub(in crate::workers) stepped: bool,
 }
 
 impl Bench {
@@ -71,8 +73,12 @@ impl Bench {
     }
 
     async fn on(env: Env, dir: Arc<TempDir>, wishes: Wishes) -> Self {
-        let open = if wishes.threads { Store::open } else { Store::inline };
-        let store = open(&path(&dir), &env).unwrap();
+        let store = match (wishes.threads, wishes.stepped) {
+            (true, _) => Store::open(&path(&dir), &env),
+            (false, true) => Store::stepped(&path(&dir), &env, None),
+            (false, false) => Store::inline(&path(&dir), &env),
+        };
+        let store = store.unwrap();
         introduce(&store, &env, &wishes).await;
         let adapter = ScriptedAdapter::new(&env);
         if let Some(facts) = wishes.facts {

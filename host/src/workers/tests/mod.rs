@@ -3,11 +3,13 @@
 mod aborts;
 pub(super) mod bench;
 mod channels;
+mod clocks;
 mod path;
 mod polling;
 mod pulling;
 pub(super) mod script;
 mod stops;
 mod store;
+mod stress;
 mod sweeping;
 mod tries;

@@ -60,6 +60,8 @@ pub(in crate::workers) struct ScriptedAdapter {
     pub(in crate::workers) finds: Mutex<VecDeque<Result<Lookup, CallError>>>,
     pub(in crate::workers) polls: Mutex<VecDeque<Poll>>,
     pub(in crate::workers) called: Mutex<Vec<Seen>>,
+    /// Texts of which the request left, in order.
+    pub(in crate::workers) left: Mutex<Vec<String>>,
     pub(in crate::workers) found: Mutex<Vec<(i64, u64)>>,
     pub(in crate::workers) polled: Mutex<Vec<(i64, Option<String>)>>,
     pub(in crate::workers) indicated: Mutex<Vec<i64>>,
@@ -90,6 +92,7 @@ impl ScriptedAdapter {
             finds: Mutex::default(),
             polls: Mutex::default(),
             called: Mutex::default(),
+            left: Mutex::default(),
             found: Mutex::default(),
             polled: Mutex::default(),
             indicated: Mutex::default(),
@@ -102,6 +105,11 @@ impl ScriptedAdapter {
 
     pub(in crate::workers) fn calls(&self) -> Vec<Seen> {
         self.called.lock().unwrap().clone()
+    }
+
+    /// What reached the platform.
+    pub(in crate::workers) fn arrived(&self) -> Vec<String> {
+        self.left.lock().unwrap().clone()
     }
 
     pub(in crate::workers) fn texts(&self) -> Vec<String> {
@@ -135,6 +143,7 @@ impl Adapter for ScriptedAdapter {
     ) -> Call<SendAnswer> {
         let at_ms = self.env.now().mono_ms;
         let platform_id = format!("p-{}", message.delivery_id);
+        let text = message.text.clone();
         self.called.lock().unwrap().push(Seen { at_ms, kind, message });
         let mut script = self.sends.lock().unwrap().pop_front().unwrap_or(Send::Deliver);
         loop {
@@ -144,6 +153,7 @@ impl Adapter for ScriptedAdapter {
                     *then
                 }
                 Send::Deliver => {
+                    self.left.lock().unwrap().push(text);
                     let receipt = Receipt { platform_id, ..Receipt::default() };
                     return Self::call(CallEnd::Answered(Ok(receipt)), 1, 1);
                 }
@@ -211,6 +221,8 @@ impl Adapter for ScriptedAdapter {
 #[derive(Debug, Clone)]
 pub(in crate::workers) enum Act {
     Give(HandlerEvent),
+    /// The answer that comes where there is no script.
+    Echo,
     Sleep(u64),
     /// Ends with this failure.
     Fail(Failure),
@@ -274,13 +286,17 @@ impl Handler for ScriptedHandler {
         stop: StopHandle,
     ) -> HandlerEnd {
         let _ended = Ended(self.env.clone(), Arc::clone(&self.ended));
-        let echo = vec![last_word(&format!("re: {}", document.message.text))];
+        let text = format!("re: {}", document.message.text);
+        let echo = vec![Act::Echo];
         self.documents.lock().unwrap().push(document);
         let acts = self.scripts.lock().unwrap().pop_front().unwrap_or(echo);
         for act in acts {
             match act {
                 Act::Give(event) => {
                     let _ = events.send(event).await;
+                }
+                Act::Echo => {
+                    let _ = events.send(HandlerEvent::Final(reply(&text))).await;
                 }
                 Act::Sleep(ms) => self.env.sleep(Duration::from_millis(ms)).await,
                 Act::Fail(failure) => return HandlerEnd::Failed(failure),
