@@ -325,6 +325,8 @@ mod tests {
             "[channels]\na = 1\n",
             "[channels.a]\ngrants = 5\n",
             "[channels.a.grants]\ntargets = \"x\"\n",
+            // What would be added would stand in the comment.
+            "[channels]\na = { adapter = \"a.wasm\", # ours\n}\n",
         ] {
             assert_eq!(with_grants(text, "a", &grants(&["x"], &[])), None, "{text}");
         }

@@ -39,6 +39,12 @@ pub struct Limits {
     pub indicate: Duration,
     /// `download`: the wall clock of `files.download`, which fetches one file.
     pub download: Duration,
+    /// `connect`: looking a name up, connecting and agreeing on TLS, for one request.
+    pub connect: Duration,
+    /// `first_byte`: from a request's beginning to the first byte of its answer.
+    pub first_byte: Duration,
+    /// `between_bytes`: from one piece of an answer to the next.
+    pub between_bytes: Duration,
     /// `cpu`: time on the processor in one call, apart from waiting.
     pub cpu: Duration,
     /// `memory`: the linear memories of one call, together.
@@ -55,6 +61,13 @@ pub struct Limits {
     pub request_bytes: u64,
     /// `answer_bytes`: one answer from the network, after decompression.
     pub answer_bytes: u64,
+    /// `call_bytes_out`: all requests of one call, apart from files.
+    pub call_bytes_out: u64,
+    /// `call_bytes_in`: all answers of one call, after decompression, apart from files.
+    pub call_bytes_in: u64,
+    /// `day_bytes_out`: all that a channel sends within 24 hours, files included. It bounds what an
+    /// adapter can carry out to a place that it was granted; counted anew when the host starts.
+    pub day_bytes_out: u64,
     /// `file_bytes`: one file, whichever way it goes.
     pub file_bytes: u64,
     /// `files_bytes`: all files that a channel keeps.
@@ -91,6 +104,9 @@ impl Default for Limits {
             find: Duration::from_secs(30),
             indicate: Duration::from_secs(5),
             download: Duration::from_secs(60),
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(60),
+            between_bytes: Duration::from_secs(10),
             cpu: Duration::from_secs(2),
             memory_bytes: 64 * MIB,
             table_elements: 100_000,
@@ -99,6 +115,9 @@ impl Default for Limits {
             fetches: 64,
             request_bytes: 8 * MIB,
             answer_bytes: 8 * MIB,
+            call_bytes_out: 16 * MIB,
+            call_bytes_in: 16 * MIB,
+            day_bytes_out: 10 * GIB,
             file_bytes: 64 * MIB,
             files_bytes: 2 * GIB,
             all_files_bytes: 8 * GIB,
@@ -176,6 +195,9 @@ impl Limits {
             ("check", &mut self.check),
             ("indicate", &mut self.indicate),
             ("download", &mut self.download),
+            ("connect", &mut self.connect),
+            ("first_byte", &mut self.first_byte),
+            ("between_bytes", &mut self.between_bytes),
         ] {
             if let Some(found) = from.duration(key, CALL, faults) {
                 *field = found.value;
@@ -194,6 +216,9 @@ impl Limits {
             ("memory", memory, &mut self.memory_bytes),
             ("request_bytes", CARRIED_BYTES, &mut self.request_bytes),
             ("answer_bytes", CARRIED_BYTES, &mut self.answer_bytes),
+            ("call_bytes_out", CARRIED_BYTES, &mut self.call_bytes_out),
+            ("call_bytes_in", CARRIED_BYTES, &mut self.call_bytes_in),
+            ("day_bytes_out", 1..=1024 * 1024 * GIB, &mut self.day_bytes_out),
             ("file_bytes", 1..=64 * GIB, &mut self.file_bytes),
             ("files_bytes", FILES_BYTES, &mut self.files_bytes),
             ("all_files_bytes", FILES_BYTES, &mut self.all_files_bytes),

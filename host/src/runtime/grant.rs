@@ -83,7 +83,7 @@ pub async fn plan_grant(
         version: manifest.version.clone(),
         asks: all.iter().filter(granted).map(inspect::ask_value).collect(),
         lines: sandbox::grant_lines(&channel.name.0, &grants),
-        notes: notes(&all, &grants),
+        notes: notes(manifest, channel, &all, &grants),
         targets: grants.targets,
         private_targets: grants.private_targets,
         changes,
@@ -121,8 +121,10 @@ pub fn channel_of<'c>(config: &'c Config, name_or_file: &str) -> Result<&'c Chan
 fn wanted(manifest: &Manifest, channel: &ChannelConfig, wishes: &Wishes) -> Grants {
     let asked = manifest.targets.iter().map(|target| &target.id);
     let now = &channel.grants;
+    let optional: BTreeSet<&String> = left_out(manifest, channel).map(|(id, _)| id).collect();
     let named = |id: &&String| {
-        wishes.targets.is_empty() || wishes.targets.contains(id) || now.targets.contains(id)
+        let all = wishes.targets.is_empty() && !optional.contains(id);
+        all || wishes.targets.contains(id) || now.targets.contains(id)
     };
     // Who says that a target may be at a private address says that it may be reached.
     let private = |id: &&String| wishes.private.contains(id) || now.private_targets.contains(id);
@@ -133,8 +135,26 @@ fn wanted(manifest: &Manifest, channel: &ChannelConfig, wishes: &Wishes) -> Gran
     }
 }
 
-fn notes(asks: &BTreeSet<Ask>, grants: &Grants) -> Vec<String> {
-    let mut notes = Vec::new();
+/// Targets that the channel's settings leave without an address, and why.
+fn left_out<'m>(
+    manifest: &'m Manifest,
+    channel: &ChannelConfig,
+) -> impl Iterator<Item = (&'m String, String)> {
+    manifest.targets.iter().filter_map(|target| {
+        let why = sandbox::unrenderable(manifest, target, &channel.settings)?;
+        Some((&target.id, why))
+    })
+}
+
+fn notes(
+    manifest: &Manifest,
+    channel: &ChannelConfig,
+    asks: &BTreeSet<Ask>,
+    grants: &Grants,
+) -> Vec<String> {
+    let left_out = left_out(manifest, channel).filter(|(id, _)| !grants.targets.contains(*id));
+    let note = |(id, why)| format!("target `{id}` is left out: it {why}");
+    let mut notes: Vec<String> = left_out.map(note).collect();
     for ask in asks {
         let Ask::Origin { target, origin, private: false } = ask else { continue };
         if grants.targets.contains(target) && sandbox::looks_private(origin) {

@@ -194,8 +194,12 @@ pub(super) fn call_limits(limits: &Limits) -> CallLimits {
         calls_at_once: limits.calls_at_once,
         send_requests: limits.send_requests,
         // All requests of a call together: what one may carry, at least.
-        bytes_out: default.bytes_out.max(limits.request_bytes),
-        bytes_in: default.bytes_in.max(limits.answer_bytes),
+        bytes_out: limits.call_bytes_out.max(limits.request_bytes),
+        bytes_in: limits.call_bytes_in.max(limits.answer_bytes),
+        day_bytes_out: limits.day_bytes_out,
+        connect_ms: ms(limits.connect),
+        first_byte_ms: ms(limits.first_byte),
+        between_bytes_ms: ms(limits.between_bytes),
         lifted_bytes: default.lifted_bytes.max(limits.request_bytes),
         ..default
     }

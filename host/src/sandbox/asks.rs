@@ -156,6 +156,24 @@ pub fn asks(
     all
 }
 
+/// Why a target of this manifest cannot be rendered with these settings, such as one that is not set:
+/// granted all the same it would refuse the channel. None where it can.
+#[must_use]
+pub fn unrenderable(
+    manifest: &Manifest,
+    target: &Target,
+    settings: &Map<String, Value>,
+) -> Option<String> {
+    let settings = schema::with_defaults(&manifest.settings_schema, settings);
+    let render = |text: &String| Template::parse(text)?.render_settings(&settings);
+    let origins = match &target.origin {
+        Origin::Fixed(text) => std::slice::from_ref(text),
+        Origin::Matching(texts) => texts,
+    };
+    let paths = target.routes.iter().map(|route| &route.path);
+    origins.iter().chain(paths).find_map(|text| render(text).err())
+}
+
 fn ask_target(
     target: &Target,
     settings: &Map<String, Value>,

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::asks::unrenderable;
 use super::blobs::{BlobStore, FileRoom};
 use super::egress::{BoundTarget, Dialer, Egress, Reach};
+use super::grants::grant_lines;
 use super::guard::{GUARDED_BYTES_MIN, Guard};
 use super::limits::{CallLimits, EngineConfig};
 use super::manifest::{Manifest, Origin, Target};
 use super::schema;
 use super::secrets::{Vault, listed};
-use super::spec::ChannelSpec;
+use super::spec::{ChannelSpec, Grants};
 use super::state::{StateSize, StateSource};
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
@@ -131,13 +133,20 @@ fn check_grants(manifest: &Manifest, spec: &ChannelSpec, problems: &mut Vec<Stri
         .filter(|target| is_needed(target) && !grants.targets.contains(&target.id))
         .collect();
     if !missing.is_empty() {
-        let all: Vec<_> = manifest.targets.iter().map(|t| format!("\"{}\"", t.id)).collect();
+        // Not what these settings leave without an address: it would refuse the channel again.
+        let asked = manifest.targets.iter().filter(|target| {
+            is_needed(target) || unrenderable(manifest, target, &spec.settings).is_none()
+        });
+        let all = Grants {
+            targets: asked.map(|target| target.id.clone()).collect(),
+            private_targets: grants.private_targets.clone(),
+        };
         problems.push(format!(
-            "adapter `{}` asks for {}, which is not granted; to allow it, write in the config:\n\
-             [channels.{channel}.grants]\ntargets = [{}]",
+            "adapter `{}` asks for {}, which is not granted; to allow it, `lastword adapter grant \
+             {channel}`, or make the config say:\n{}",
             manifest.name,
             listed(missing.iter().map(|target| &target.id)),
-            all.join(", ")
+            grant_lines(&channel.0, &all)
         ));
     }
     let declared = |id: &String| manifest.targets.iter().any(|target| target.id == *id);

@@ -3,12 +3,15 @@
 //! only values, no slots' uses and no engine.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::utf8_percent_encode;
 use zeroize::Zeroizing;
+
+use super::escapes;
 
 /// Shorter values are no secrets that a search could keep: they stand in every other text.
 pub(super) const GUARDED_BYTES_MIN: usize = 6;
@@ -56,7 +59,29 @@ impl Guard {
         if holds(&self.placeholders) {
             return Some(Leak::Placeholder);
         }
-        holds(&self.secrets).then_some(Leak::Secret)
+        let secret = !self.found_in(text).is_empty();
+        secret.then_some(Leak::Secret)
+    }
+
+    /// Where secrets stand, in order and apart from each other: as they are, and under escapes.
+    /// Every form that is found goes whole, so that of two which overlap no end is left.
+    fn found_in(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let Some(search) = &self.secrets else { return Vec::new() };
+        let all = |text: &[u8]| {
+            let mut found = Vec::new();
+            // Nearly always there is none, and that is known soonest so.
+            if search.is_match(text) {
+                found.extend(search.find_overlapping_iter(text).map(|found| found.range()));
+                merge(&mut found);
+            }
+            found
+        };
+        let mut found = all(text);
+        if let Some(said) = escapes::read(text).map(Zeroizing::new) {
+            found.extend(escapes::places(text, &all(&said)));
+            merge(&mut found);
+        }
+        found
     }
 
     /// Begins a search through something too long to be held whole.
@@ -66,14 +91,15 @@ impl Guard {
 
     /// `bytes` without any secret. Untouched where there is none.
     pub(super) fn redact<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let Some(search) = self.secrets.as_ref().filter(|search| search.is_match(bytes)) else {
+        let found = self.found_in(bytes);
+        if found.is_empty() {
             return Cow::Borrowed(bytes);
-        };
+        }
         let (mut out, mut from) = (Vec::with_capacity(bytes.len()), 0);
-        for found in search.find_iter(bytes) {
-            out.extend_from_slice(&bytes[from..found.start()]);
+        for found in found {
+            out.extend_from_slice(&bytes[from..found.start]);
             out.extend_from_slice(REDACTED);
-            from = found.end();
+            from = found.end;
         }
         out.extend_from_slice(&bytes[from..]);
         Cow::Owned(out)
@@ -86,6 +112,18 @@ impl Guard {
             Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         }
     }
+}
+
+/// Makes ranges that overlap one.
+fn merge(ranges: &mut Vec<Range<usize>>) {
+    ranges.sort_unstable_by_key(|range| (range.start, range.end));
+    ranges.dedup_by(|next, last| {
+        let overlap = next.start < last.end;
+        if overlap {
+            last.end = last.end.max(next.end);
+        }
+        overlap
+    });
 }
 
 /// A search for secrets in what comes in pieces.
@@ -115,9 +153,8 @@ fn search<P: AsRef<[u8]>>(forms: &[P], any_case: bool) -> Option<AhoCorasick> {
     if forms.is_empty() {
         return None;
     }
-    // The longest match first, so that no end of a longer secret is left standing.
     let mut builder = AhoCorasick::builder();
-    builder.match_kind(MatchKind::LeftmostLongest).ascii_case_insensitive(any_case);
+    builder.match_kind(MatchKind::Standard).ascii_case_insensitive(any_case);
     builder.build(forms).ok()
 }
 
@@ -139,6 +176,8 @@ fn push_forms(forms: &mut Vec<Zeroizing<Vec<u8>>>, value: &[u8]) {
         }
     }
     if let Ok(text) = std::str::from_utf8(value) {
+        // The common escapes are searched for as they stand, so that files, whose escapes are not
+        // read, are searched for them too.
         let encoded = utf8_percent_encode(text, super::egress::RESERVED).to_string();
         push(lower_escapes(&encoded).into_bytes());
         push(encoded.into_bytes());
@@ -147,6 +186,9 @@ fn push_forms(forms: &mut Vec<Zeroizing<Vec<u8>>>, value: &[u8]) {
         if let Ok(json) = serde_json::to_string(text) {
             push(json.as_bytes()[1..json.len() - 1].to_vec());
             push(json[1..json.len() - 1].replace('/', "\\/").into_bytes());
+        }
+        for endian in [u16::to_le_bytes, u16::to_be_bytes] {
+            push(text.encode_utf16().flat_map(endian).collect());
         }
     }
 }
@@ -190,6 +232,12 @@ mod tests {
             "s3cret%2FValue%2B1".to_owned(),
             "s3cret%2fValue%2b1".to_owned(),
             "s3cret\\/Value+1".to_owned(),
+            // Escapes in any mixture: some platforms leave `/` or `+` as they are, or escape all.
+            "s3cret/Value%2b1".to_owned(),
+            "%733cret%2FValue+1".to_owned(),
+            "s3cret\\u002fValue\\u002B1".to_owned(),
+            URL_SAFE_NO_PAD.encode(SECRET).to_owned() + "==",
+            STANDARD_NO_PAD.encode(format!("a+{text}")).replace('+', "%2B").replace('/', "%2F"),
         ] {
             let around = format!("before {form} after");
             assert_eq!(guard.leak(around.as_bytes()), Some(Leak::Secret), "{form}");
@@ -197,6 +245,35 @@ mod tests {
             assert!(clean.contains("[redacted]") && clean.starts_with("before "), "{clean}");
             assert_eq!(guard.leak(clean.as_bytes()), None, "{clean}");
         }
+    }
+
+    #[test]
+    fn secrets_of_any_length_are_found_in_base64_at_each_of_its_places() {
+        for length in 6..40_u8 {
+            let secret: Vec<u8> = (0..length).map(|n| b'!' + n * 2).collect();
+            let guard = Guard::new([secret.as_slice()].into_iter(), [].into_iter());
+            for lead in 0..6 {
+                for tail in 0..3 {
+                    let text = [&b"######"[..lead], &secret, &b"##"[..tail]].concat();
+                    for coded in [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+                        let found = guard.leak(coded.as_bytes());
+                        // What is left of a short one beside its neighbours is too short to search.
+                        let sure = usize::from(length) * 8 / 6 - 2;
+                        assert!(found.is_some() || sure < GUARDED_BYTES_MIN, "{length} {lead}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_forms_that_overlap_leave_nothing_standing() {
+        let (one, other) = (b"abcdef/g".as_slice(), b"f/ghijkl".as_slice());
+        let guard = Guard::new([one, other].into_iter(), [].into_iter());
+        let clean = guard.redact(b"<abcdef%2Fghijkl>");
+        assert_eq!(&clean[..], b"<[redacted]>");
+        let wide: Vec<u8> = "abcdef/g".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(guard.redact(&wide)[..], *b"[redacted]");
     }
 
     #[test]

@@ -51,8 +51,13 @@ pub struct CallLimits {
     pub download_ms: u64,
     /// Time to look a name up, connect and agree on TLS.
     pub connect_ms: u64,
+    /// Time from a request's beginning to the first byte of its answer.
+    pub first_byte_ms: u64,
     /// Time between two pieces of an answer once its first byte is there.
     pub between_bytes_ms: u64,
+    /// Bytes that a channel may send within 24 hours, files included: how much an adapter can carry
+    /// out to a place that it was granted.
+    pub day_bytes_out: u64,
     /// Log lines of one call; further ones are dropped and counted.
     pub log_lines: u32,
     /// Bytes of one log line; the rest is cut off.
@@ -99,7 +104,9 @@ impl Default for CallLimits {
             file_bytes: 64 << 20,
             download_ms: 60_000,
             connect_ms: 10_000,
+            first_byte_ms: 60_000,
             between_bytes_ms: 10_000,
+            day_bytes_out: 10 << 30,
             log_lines: 200,
             log_line_bytes: 4 << 10,
             state_bytes: 1 << 20,

@@ -22,6 +22,7 @@ mod convert_in;
 mod convert_out;
 mod egress;
 mod engine;
+mod escapes;
 mod exports;
 mod faces;
 mod grants;
@@ -49,7 +50,7 @@ mod wasi;
 mod tests;
 
 pub use admission::{Adapter, Admitted};
-pub use asks::{Ask, Interface, SecretUsage, asks};
+pub use asks::{Ask, Interface, SecretUsage, asks, unrenderable};
 pub use blobs::{BlobError, BlobSink, BlobStore, NoBlobs, OpenBlob};
 pub use channel::Channel;
 pub use child::{Helper, child_main};

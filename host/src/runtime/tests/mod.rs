@@ -2,6 +2,7 @@
 //! component and a real server behind it.
 
 mod site;
+mod trust;
 
 use std::time::Duration;
 

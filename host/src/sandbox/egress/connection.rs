@@ -7,10 +7,11 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
@@ -21,9 +22,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::body::OutBody;
+use super::intake::{Intake, Taker};
 use super::wire::WireMark;
 use crate::env::Env;
-use crate::sandbox::blobs::{BlobError, BlobSink};
 
 /// Bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -36,10 +37,11 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A stream that marks when bytes of a request left.
+/// A stream that marks when bytes of a request left, and counts what came.
 struct Watched {
     stream: Stream,
     mark: WireMark,
+    came: Arc<AtomicU64>,
 }
 
 impl Watched {
@@ -68,10 +70,13 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let before = buf.filled().len();
+        let read = match &mut self.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
+        };
+        self.came.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        read
     }
 }
 
@@ -119,13 +124,18 @@ pub(super) struct Connection {
     protocol: Option<Pin<Box<Protocol>>>,
     sender: http1::SendRequest<OutBody>,
     mark: WireMark,
+    /// Bytes that came so far, over all requests.
+    came: Arc<AtomicU64>,
 }
 
 /// A whole answer, as it came.
 pub(super) struct RawAnswer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
+    /// What of it is for memory.
     pub(super) body: Vec<u8>,
+    /// All of it, unpacked.
+    pub(super) body_bytes: u64,
 }
 
 /// How an exchange failed.
@@ -139,19 +149,13 @@ pub(super) enum Failed {
     TooLarge(u16),
 }
 
-/// Where the body of an answer goes.
-pub(super) enum Taker<'a> {
-    /// Into memory, for the guest.
-    Memory,
-    /// Into a file, where the status is 2xx; else nowhere.
-    File(&'a mut dyn BlobSink),
-}
-
 /// What an exchange may take.
 pub(super) struct Caps {
     /// By when the whole answer must be there, on [`Env::elapsed`]'s clock.
     pub(super) deadline: Duration,
-    /// Between two pieces of the body.
+    /// From the request's beginning to the first byte of the answer.
+    pub(super) first_byte: Duration,
+    /// Between two pieces of the answer, of its head too.
     pub(super) between_bytes: Duration,
     pub(super) body_bytes: u64,
 }
@@ -159,12 +163,12 @@ pub(super) struct Caps {
 impl Connection {
     /// Speaks HTTP over a stream. Nothing is sent by this.
     pub(super) async fn open(stream: Stream) -> Result<Self, String> {
-        let mark = WireMark::default();
-        let io = TokioIo::new(Watched { stream, mark: mark.clone() });
+        let (mark, came) = (WireMark::default(), Arc::new(AtomicU64::new(0)));
+        let io = TokioIo::new(Watched { stream, mark: mark.clone(), came: Arc::clone(&came) });
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
         let (sender, protocol) = builder.handshake(io).await.map_err(|e| e.to_string())?;
-        Ok(Self { protocol: Some(Box::pin(protocol)), sender, mark })
+        Ok(Self { protocol: Some(Box::pin(protocol)), sender, mark, came })
     }
 
     /// A mark of its own for the next request.
@@ -210,7 +214,7 @@ impl Connection {
         let broken = |error: hyper::Error| Failed::Unanswered(describe(&error));
         let late = |_| Failed::Unanswered("no whole answer came in time".to_owned());
         let head = drive(&mut self.protocol, Box::pin(self.sender.send_request(request)));
-        let head = env.timeout(left(env, caps.deadline), head).await.map_err(late)?;
+        let head = in_time(env, caps, &self.came, head).await?;
         let (head, mut body) = head.map_err(broken)?.into_parts();
         let status = head.status.as_u16();
         if status < 200 {
@@ -218,66 +222,48 @@ impl Connection {
         }
         let mut into = Intake::new(taker, &head.headers, status, caps.body_bytes)?;
         // What is announced to be too long is not waited for.
-        into.check(body.size_hint().lower(), status)?;
+        into.expect(body.size_hint().lower())?;
         loop {
             let wait = left(env, caps.deadline).min(caps.between_bytes);
             let frame = drive(&mut self.protocol, body.frame());
             let Some(frame) = env.timeout(wait, frame).await.map_err(late)? else { break };
             if let Ok(data) = frame.map_err(broken)?.into_data() {
-                into.take(&data, status).await?;
+                into.take(&data).await?;
             }
         }
-        Ok(RawAnswer { status, headers: head.headers, body: into.bytes })
+        let (body, body_bytes) = into.finish().await?;
+        Ok(RawAnswer { status, headers: head.headers, body, body_bytes })
     }
 }
 
-/// The body of an answer on its way to where it goes.
-struct Intake<'a> {
-    sink: Option<&'a mut dyn BlobSink>,
-    bytes: Vec<u8>,
-    taken: u64,
-    most: u64,
-}
-
-impl<'a> Intake<'a> {
-    fn new(taker: Taker<'a>, headers: &HeaderMap, status: u16, most: u64) -> Result<Self, Failed> {
-        let into = |sink, most| Self { sink, bytes: Vec::new(), taken: 0, most };
-        let sink = match taker {
-            Taker::File(sink) if (200..300).contains(&status) => sink,
-            Taker::File(_) | Taker::Memory => return Ok(into(None, most)),
-        };
-        let encoding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes());
-        if !matches!(encoding, None | Some(b"" | b"identity")) {
-            let sentence = "the file came in an encoding that nobody asked for";
-            return Err(Failed::Unanswered(sentence.to_owned()));
+/// Waits for the head: as long as nothing came for its first byte, from then on for the next piece.
+/// The protocol gives a head as a whole, so the bytes that came are what tells a slow one.
+async fn in_time<F: Future>(
+    env: &Env,
+    caps: &Caps,
+    came: &AtomicU64,
+    head: F,
+) -> Result<F::Output, Failed> {
+    let first_by = env.elapsed() + caps.first_byte;
+    let before = came.load(Ordering::Relaxed);
+    let mut head = std::pin::pin!(head);
+    let mut wait = caps.first_byte.min(caps.between_bytes);
+    let mut seen = before;
+    loop {
+        let whole = left(env, caps.deadline);
+        if let Ok(head) = env.timeout(wait.min(whole), head.as_mut()).await {
+            return Ok(head);
         }
-        let most = sink.most().min(most);
-        Ok(into(Some(sink), most))
-    }
-
-    fn check(&self, bytes: u64, status: u16) -> Result<(), Failed> {
-        if self.taken.saturating_add(bytes) > self.most {
-            return Err(Failed::TooLarge(status));
+        let now = came.load(Ordering::Relaxed);
+        if left(env, caps.deadline).is_zero() || (now == seen && now != before) {
+            return Err(Failed::Unanswered("no whole answer came in time".to_owned()));
         }
-        Ok(())
-    }
-
-    async fn take(&mut self, data: &[u8], status: u16) -> Result<(), Failed> {
-        self.check(data.len() as u64, status)?;
-        self.taken += data.len() as u64;
-        match &mut self.sink {
-            None => self.bytes.extend_from_slice(data),
-            Some(sink) => sink.write(data).await.map_err(|error| not_kept(error, status))?,
+        if now == before && left(env, first_by).is_zero() {
+            return Err(Failed::Unanswered("no byte of an answer came in time".to_owned()));
         }
-        Ok(())
-    }
-}
-
-/// An answer that came and could not be kept.
-pub(super) fn not_kept(error: BlobError, status: u16) -> Failed {
-    match error {
-        BlobError::OverQuota(_) => Failed::TooLarge(status),
-        BlobError::Unavailable(why) => Failed::Unanswered(why),
+        seen = now;
+        let until_first = if now == before { left(env, first_by) } else { caps.between_bytes };
+        wait = until_first.min(caps.between_bytes);
     }
 }
 

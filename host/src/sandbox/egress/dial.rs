@@ -1,9 +1,10 @@
 //! From a name to a connection: resolve, check every address, dial only what was checked. The
 //! pooled connection stays with the address it was checked for. It knows no requests.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,9 +14,11 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::address::{Reach, Standing, allowed, standing};
+use super::budget::DayBudget;
 use super::connection::{Connection, Stream, left};
 use super::origin::{Authority, Scheme};
 use crate::env::Env;
+use crate::lifecycle::id::ChannelName;
 
 /// Addresses of one name that are tried.
 const ADDRESSES_TRIED_MAX: usize = 4;
@@ -42,6 +45,9 @@ pub(in crate::sandbox) struct Dialer {
     env: Env,
     resolver: Arc<dyn Resolve>,
     tls: TlsConnector,
+    /// By channel, of which the config has a bounded number: kept here, where a channel that is bound
+    /// anew finds what it sent before.
+    days: Arc<Mutex<BTreeMap<ChannelName, Arc<DayBudget>>>>,
 }
 
 /// Why there is no connection; no byte of a request left in any case.
@@ -71,7 +77,14 @@ impl Dialer {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { env, resolver, tls: TlsConnector::from(Arc::new(config)) })
+        let tls = TlsConnector::from(Arc::new(config));
+        Ok(Self { env, resolver, tls, days: Arc::default() })
+    }
+
+    /// What the channel sent within the last 24 hours, under whatever adapter.
+    pub(super) fn day_budget(&self, channel: &ChannelName) -> Arc<DayBudget> {
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(days.entry(channel.clone()).or_default())
     }
 
     /// Opens a connection within `wait`.

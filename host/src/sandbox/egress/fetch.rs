@@ -9,26 +9,29 @@ use std::time::Duration;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 
-use super::body::{OutBody, part_head, parts_end};
-use super::connection::{Caps, Connection, Failed, Taker, left, not_kept};
+use super::audit::{Line, Tally, Told};
+use super::body::OutBody;
+use super::budget::DayBudget;
+use super::building::Building;
+use super::connection::{Caps, Connection, Failed, left};
 use super::dial::{Dialer, NoConnection, Refused};
+use super::intake::{Taker, not_kept};
+use super::origin::Authority;
 use super::pool::Pool;
 use super::target::{BoundTarget, Permit};
 use super::wire::Wire;
 use super::{
-    Body, Content, EgressAnswer, EgressError, EgressRequest, EgressSaved, Part, answer, header,
-    scan,
+    Body, EgressAnswer, EgressError, EgressRequest, EgressSaved, Reach, answer, header, scan,
 };
 use crate::env::Env;
-use crate::sandbox::blobs::{BlobError, CallFiles, FileRoom, NoBlob};
+use crate::sandbox::blobs::{BlobError, CallFiles, FileRoom};
+use crate::sandbox::grants::grant_lines;
 use crate::sandbox::limits::CallLimits;
 use crate::sandbox::manifest::Effect;
+use crate::sandbox::spec::Grants;
 
 /// What is kept of a call's time for the guest to make something of a late answer.
 const REST_MIN: Duration = Duration::from_millis(250);
-
-/// Parts of one multipart body: more than files in any message.
-const PARTS_MAX: usize = 200;
 
 /// Whether this call may make messages appear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,7 @@ pub(in crate::sandbox) struct Egress {
     /// Declared by the manifest and not granted.
     withheld: BTreeSet<String>,
     pool: Pool,
+    day: Arc<DayBudget>,
 }
 
 /// A request that may leave.
@@ -83,7 +87,8 @@ impl Egress {
         limits: CallLimits,
     ) -> Self {
         let (withheld, pool) = (BTreeSet::new(), Pool::default());
-        Self { env, room, targets, dialer, limits, withheld, pool }
+        let day = dialer.day_budget(&room.channel);
+        Self { env, room, targets, dialer, limits, withheld, pool, day }
     }
 
     /// Names the targets that the operator did not grant, for the sentence that says so.
@@ -98,14 +103,36 @@ impl Egress {
         call: OneCall<'_>,
         request: EgressRequest,
     ) -> Result<EgressAnswer, EgressError> {
-        self.ask(call, request, Taker::Memory).await
+        let mut line = self.line(&call, &request);
+        let result = self.go(call, &request, Taker::Memory, &mut line.tally).await;
+        line.end(result.as_ref().map(|answer| answer.status));
+        result
     }
 
     /// One `GET`, the body of whose 2xx answer becomes a file.
     pub(in crate::sandbox) async fn download(
         &self,
-        mut call: OneCall<'_>,
+        call: OneCall<'_>,
         request: EgressRequest,
+    ) -> Result<EgressSaved, EgressError> {
+        let mut line = self.line(&call, &request);
+        let result = self.save(call, &request, &mut line.tally).await;
+        line.end(result.as_ref().map(|saved| saved.status));
+        result
+    }
+
+    fn line(&self, call: &OneCall<'_>, request: &EgressRequest) -> Line<'_> {
+        let told = if call.wire.denied == 0 { Told::No } else { Told::Yes };
+        let id = request.target.as_str();
+        let declared = self.targets.contains_key(id) || self.withheld.contains(id);
+        Line::begin(&self.env, &self.room.channel.0, declared.then_some(id), request, told)
+    }
+
+    async fn save(
+        &self,
+        mut call: OneCall<'_>,
+        request: &EgressRequest,
+        tally: &mut Tally,
     ) -> Result<EgressSaved, EgressError> {
         if request.method != "GET" {
             let sentence = "a download is a GET, and changes nothing at the platform";
@@ -113,7 +140,7 @@ impl Egress {
         }
         let unsent = |error: BlobError| EgressError::NotSent(error.to_string());
         let mut sink = self.room.store.create(&self.room.channel).await.map_err(unsent)?;
-        let answer = self.ask(call.reborrow(), request, Taker::File(&mut *sink)).await?;
+        let answer = self.go(call.reborrow(), request, Taker::File(&mut *sink), tally).await?;
         let EgressAnswer { status, headers, body: _ } = answer;
         if !(200..300).contains(&status) {
             return Ok(EgressSaved { status, headers, blob: None, size_bytes: 0 });
@@ -128,11 +155,12 @@ impl Egress {
         Ok(EgressSaved { status, headers, blob: Some(blob), size_bytes })
     }
 
-    async fn ask(
+    async fn go(
         &self,
         call: OneCall<'_>,
-        request: EgressRequest,
+        request: &EgressRequest,
         taker: Taker<'_>,
+        tally: &mut Tally,
     ) -> Result<EgressAnswer, EgressError> {
         let OneCall { wire, files, sends, deadline } = call;
         wire.fetches += 1;
@@ -140,36 +168,45 @@ impl Egress {
             let most = self.limits.fetches;
             return Err(EgressError::Denied(format!("a call may make {most} requests")));
         }
-        let target = self.targets.get(&request.target).ok_or_else(|| self.unknown(&request))?;
-        let ready = self.ready(wire, files, target, &request, sends).await?;
+        let target = self.targets.get(&request.target).ok_or_else(|| self.unknown(request))?;
+        let ready = self.ready(wire, files, target, request, sends).await?;
+        tally.effect = Some(ready.permit.effect);
         let begun = self.env.elapsed();
         let whole = left(&self.env, deadline);
         let mut end = begun + whole.saturating_sub(REST_MIN.min(whole / 2));
         if let Some(timeout_ms) = request.timeout_ms {
             end = end.min(begun + Duration::from_millis(timeout_ms.into()));
         }
-        let effect = ready.permit.effect;
-        let result = self.send(wire, target, ready, end, taker).await;
-        tracing::debug!(
-            channel = %self.room.channel,
-            target = %target.id,
-            method = %request.method,
-            ?effect,
-            status = result.as_ref().map_or(0, |answer| answer.status),
-            ms = self.env.elapsed().saturating_sub(begun).as_millis() as u64,
-            "request"
-        );
-        result
+        self.send(wire, target, ready, (end, taker), tally).await
+    }
+
+    /// The whole table of the config that would grant one target more than it grants.
+    fn lines_with(&self, target: &str, more: Reach) -> String {
+        let private = |target: &BoundTarget| target.reach == Reach::PrivateToo;
+        let mut grants = Grants {
+            targets: self.targets.keys().cloned().collect(),
+            private_targets: self
+                .targets
+                .values()
+                .filter(|it| private(it))
+                .map(|it| it.id.clone())
+                .collect(),
+        };
+        grants.targets.insert(target.to_owned());
+        match more {
+            Reach::PublicOnly => {}
+            Reach::PrivateToo => {
+                grants.private_targets.insert(target.to_owned());
+            }
+        }
+        grant_lines(&self.room.channel.0, &grants)
     }
 
     fn unknown(&self, request: &EgressRequest) -> EgressError {
         if let Some(name) = self.withheld.get(&request.target) {
-            let granted = self.targets.keys().chain([name]).map(|id| format!("\"{id}\""));
             return EgressError::Denied(format!(
-                "target `{name}` is not granted; to allow it, write in the config:\n\
-                 [channels.{}.grants]\ntargets = [{}]",
-                self.room.channel,
-                granted.collect::<Vec<_>>().join(", ")
+                "target `{name}` is not granted; to allow it, make the config say:\n{}",
+                self.lines_with(name, Reach::PublicOnly)
             ));
         }
         let name: String = request.target.chars().take(64).collect();
@@ -196,7 +233,7 @@ impl Egress {
             .map_err(|why| denied(format!("the request {why}")))?;
         scan::scan(&self.room.guard, request)
             .map_err(|why| denied(format!("the request {why}")))?;
-        let mut body = Building { egress: self, files, body: OutBody::default(), file_bytes: 0 };
+        let mut body = Building::new(self, files);
         match &request.body {
             None => {}
             Some(Body::Bytes(bytes)) => body.body.push_bytes(bytes),
@@ -240,18 +277,27 @@ impl Egress {
         }
     }
 
-    /// The connection, the credentials, the exchange.
+    /// The budget, the connection, the credentials, the exchange.
     async fn send(
         &self,
         wire: &mut Wire,
         target: &BoundTarget,
         ready: Ready,
-        end: Duration,
-        taker: Taker<'_>,
+        (end, taker): (Duration, Taker<'_>),
+        tally: &mut Tally,
     ) -> Result<EgressAnswer, EgressError> {
-        let effect = ready.permit.effect;
-        let authority = ready.permit.authority.clone();
-        let mut connection = self.connection(target, &ready.permit, end).await?;
+        let (effect, authority) = (ready.permit.effect, ready.permit.authority.clone());
+        let file_bytes = ready.body.len().saturating_sub(ready.own_bytes.0);
+        let now = self.env.elapsed();
+        let day = self.day_of(target, &ready, now)?;
+        let opened = self.connection(target, (&authority, target.reach, effect), end).await;
+        let mut connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.day.give_back(now, day);
+                return Err(error);
+            }
+        };
         let (request, bytes) = build(target, ready)?;
         wire.bytes_out += bytes;
         let body_bytes = match &taker {
@@ -261,22 +307,26 @@ impl Egress {
                 .min(self.limits.bytes_in.saturating_sub(wire.bytes_in)),
             Taker::File(_) => self.limits.file_bytes,
         };
-        let between_bytes = Duration::from_millis(self.limits.between_bytes_ms);
-        let caps = Caps { deadline: end, between_bytes, body_bytes };
-        wire.begin(effect, connection.fresh_mark());
-        let raw = connection.exchange(&self.env, request, &caps, taker).await;
-        let whole = raw.is_ok();
-        let seen = match raw {
-            Ok(raw) => answer::for_guest(raw, &self.room.guard, body_bytes).await,
-            Err(failed) => Err(failed),
+        let caps = Caps {
+            deadline: end,
+            first_byte: Duration::from_millis(self.limits.first_byte_ms),
+            between_bytes: Duration::from_millis(self.limits.between_bytes_ms),
+            body_bytes,
         };
-        wire.settle(seen.as_ref().ok().map(|answer| answer.status));
-        if whole {
-            self.pool.give(authority, target.reach, connection, self.env.elapsed()).await;
+        wire.begin(effect, connection.fresh_mark());
+        tally.out = bytes + file_bytes;
+        let raw = connection.exchange(&self.env, request, &caps, taker).await;
+        wire.settle(raw.as_ref().ok().map(|answer| answer.status));
+        if let Err(Failed::NotSent(_)) = &raw {
+            self.day.give_back(now, day);
+            tally.out = 0;
         }
         let name = &target.id;
-        match seen {
-            Ok(answer) => {
+        match raw {
+            Ok(raw) => {
+                tally.into = raw.body_bytes;
+                self.pool.give(authority, target.reach, connection, self.env.elapsed()).await;
+                let answer = answer::for_guest(raw, &self.room.guard);
                 wire.bytes_in += answer.body.len() as u64;
                 Ok(answer)
             }
@@ -288,33 +338,55 @@ impl Egress {
             }
             Err(Failed::TooLarge(status)) => {
                 wire.bytes_in += body_bytes;
+                tally.into = body_bytes;
                 Err(EgressError::AnswerTooLarge(status))
             }
+        }
+    }
+
+    /// Takes a request's bytes off what the channel may send within a day.
+    fn day_of(
+        &self,
+        target: &BoundTarget,
+        ready: &Ready,
+        now: Duration,
+    ) -> Result<u64, EgressError> {
+        let head = ready.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        let path = target.path_and_query(&ready.permit).len();
+        let bytes = (head.sum::<usize>() + path) as u64 + ready.body.len();
+        let most = self.limits.day_bytes_out;
+        match self.day.take(now, bytes, most) {
+            Ok(()) => Ok(bytes),
+            Err(spent) => Err(EgressError::NotSent(format!(
+                "the channel has sent {spent} of the {most} bytes that it may send within 24 \
+                 hours, and this request has {bytes}; the limit is `day_bytes_out` in \
+                 [channels.{}.limits]",
+                self.room.channel
+            ))),
         }
     }
 
     async fn connection(
         &self,
         target: &BoundTarget,
-        permit: &Permit,
+        (authority, reach, effect): (&Authority, Reach, Effect),
         end: Duration,
     ) -> Result<Connection, EgressError> {
-        let (authority, now) = (&permit.authority, self.env.elapsed());
-        if let Some(open) = self.pool.take(authority, target.reach, permit.effect, now).await {
+        let now = self.env.elapsed();
+        if let Some(open) = self.pool.take(authority, reach, effect, now).await {
             return Ok(open);
         }
         let wait = Duration::from_millis(self.limits.connect_ms).min(left(&self.env, end));
         let name = &target.id;
-        match self.dialer.dial(authority, target.reach, wait).await {
+        match self.dialer.dial(authority, reach, wait).await {
             Ok(connection) => Ok(connection),
             Err(NoConnection::Failed(why)) => {
                 Err(EgressError::NotSent(format!("target `{name}`: {why}")))
             }
             Err(NoConnection::Denied(Refused::NeedsPrivateGrant)) => {
                 Err(EgressError::Denied(format!(
-                    "target `{name}` is at a private address; to allow it, add to the config:\n\
-                     [channels.{}.grants]\nprivate_targets = [\"{name}\"]",
-                    self.room.channel
+                    "target `{name}` is at a private address; to allow it, make the config say:\n{}",
+                    self.lines_with(name, Reach::PrivateToo)
                 )))
             }
             Err(NoConnection::Denied(Refused::Never)) => Err(EgressError::Denied(format!(
@@ -329,65 +401,6 @@ impl OneCall<'_> {
     fn reborrow(&mut self) -> OneCall<'_> {
         let Self { wire, files, sends, deadline } = self;
         OneCall { wire, files, sends: *sends, deadline: *deadline }
-    }
-}
-
-/// A body that is being put together. Its files are looked through before anything is resolved.
-struct Building<'a> {
-    egress: &'a Egress,
-    files: &'a mut CallFiles,
-    body: OutBody,
-    file_bytes: u64,
-}
-
-impl Building<'_> {
-    async fn push_blob(&mut self, target: &str, blob: &str) -> Result<(), EgressError> {
-        let opened = self.files.handle(&self.egress.room, blob).await;
-        let (file, size) = opened.map_err(|no| match no {
-            NoBlob::Unknown => EgressError::Denied(format!(
-                "target `{target}`: the body names a file that this call was not given and did \
-                 not make"
-            )),
-            NoBlob::Denied(why) => {
-                EgressError::Denied(format!("target `{target}`: a file of the body {why}"))
-            }
-            NoBlob::Unavailable(why) => EgressError::NotSent(format!("target `{target}`: {why}")),
-        })?;
-        let spent = self.files.spend_out(size, self.egress.limits.file_bytes);
-        spent.map_err(EgressError::RequestTooLarge)?;
-        self.file_bytes += size;
-        self.body.push_file(file, size);
-        Ok(())
-    }
-
-    /// Writes the parts, and gives the content type with a boundary that nobody could foresee.
-    async fn push_parts(
-        &mut self,
-        target: &str,
-        parts: &[Part],
-    ) -> Result<HeaderValue, EgressError> {
-        let denied = |why: String| EgressError::Denied(format!("target `{target}`: {why}"));
-        if parts.len() > PARTS_MAX {
-            return Err(denied(format!("a body may have {PARTS_MAX} parts")));
-        }
-        let boundary =
-            format!("{:016x}{:016x}", self.egress.env.random_u64(), self.egress.env.random_u64());
-        for part in parts {
-            let media_type = part.media_type.as_deref();
-            if media_type.is_some_and(|text| HeaderValue::from_str(text).is_err()) {
-                return Err(denied("a part's media type is none".to_owned()));
-            }
-            let head = part_head(&boundary, &part.name, part.file_name.as_deref(), media_type);
-            self.body.push_bytes(head.as_bytes());
-            match &part.content {
-                Content::Bytes(bytes) => self.body.push_bytes(bytes),
-                Content::Blob(blob) => self.push_blob(target, blob).await?,
-            }
-            self.body.push_bytes(b"\r\n");
-        }
-        self.body.push_bytes(parts_end(&boundary).as_bytes());
-        let form_type = format!("multipart/form-data; boundary={boundary}");
-        HeaderValue::from_str(&form_type).map_err(|_| denied("it has no content type".to_owned()))
     }
 }
 

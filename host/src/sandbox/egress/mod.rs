@@ -7,11 +7,15 @@
 
 mod address;
 mod answer;
+mod audit;
 mod body;
+mod budget;
+mod building;
 mod connection;
 mod dial;
 mod fetch;
 mod header;
+mod intake;
 mod origin;
 mod path;
 mod pool;

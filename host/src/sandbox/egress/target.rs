@@ -174,13 +174,23 @@ impl BoundTarget {
         given: Option<String>,
         added: &[(String, String)],
     ) -> Result<Option<String>, String> {
+        let taken = |name: &str| {
+            self.injections.iter().any(|injection| {
+                matches!(injection, BoundInjection::Query(injected, _) if injected == name)
+            })
+        };
+        let refused = |name: &str| {
+            Err(format!("it sets `{}` in the query, where a credential goes", name.escape_debug()))
+        };
+        // An address that was handed out brings its own, in whatever spelling.
+        let own = url::form_urlencoded::parse(given.as_deref().unwrap_or_default().as_bytes());
+        if let Some((name, _)) = own.into_iter().find(|(name, _)| taken(name)) {
+            return refused(&name);
+        }
         let mut query = given;
         for (name, value) in added {
-            let taken = self.injections.iter().any(|injection| {
-                matches!(injection, BoundInjection::Query(injected, _) if injected == name)
-            });
-            if taken {
-                return Err(format!("it sets `{name}` in the query, where a credential goes"));
+            if taken(name) {
+                return refused(name);
             }
             push_pair(query.get_or_insert_default(), name, value);
         }

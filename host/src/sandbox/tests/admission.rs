@@ -169,7 +169,7 @@ async fn binding_names_every_problem_and_the_lines_that_mend_it() {
     for word in [
         "settings.url",
         "ulr",
-        "targets = [\"api\", \"secured\", \"handed\"]",
+        "targets = [\"api\", \"handed\", \"secured\"]",
         "[channels.hook.grants]",
         "`nothing`",
         "private_targets names `secured`",

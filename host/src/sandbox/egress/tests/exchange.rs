@@ -7,7 +7,8 @@ use super::peer::{Act, Peer, answer, ok};
 use super::*;
 use crate::sandbox::egress::Body;
 use crate::sandbox::egress::body::OutBody;
-use crate::sandbox::egress::connection::{Caps, Connection, Failed, Stream, Taker};
+use crate::sandbox::egress::connection::{Caps, Connection, Failed, Stream};
+use crate::sandbox::egress::intake::Taker;
 
 fn is_unanswered(result: Result<EgressAnswer, EgressError>) -> bool {
     matches!(result, Err(EgressError::Unanswered(_)))
@@ -94,7 +95,8 @@ async fn a_connection_that_closed_before_any_byte_left_is_not_sent() {
     env.sleep(Duration::from_millis(100)).await;
     let mark = connection.fresh_mark();
     let second = Duration::from_secs(1);
-    let caps = Caps { deadline: env.elapsed() + second, between_bytes: second, body_bytes: 1 };
+    let deadline = env.elapsed() + second;
+    let caps = Caps { deadline, first_byte: second, between_bytes: second, body_bytes: 1 };
     let request = http::Request::post("/send").body(OutBody::default()).unwrap();
     let got = connection.exchange(&env, request, &caps, Taker::Memory).await;
     let got = got.map(|answer| answer.status);
@@ -211,12 +213,8 @@ async fn a_head_over_the_limits_is_unanswered() {
 
 #[tokio::test]
 async fn a_compressed_answer_is_unpacked_under_the_cap() {
-    use tokio::io::AsyncWriteExt as _;
     for (size, fits) in [(1_000, true), (10_000_000, false)] {
-        let mut encoder = async_compression::tokio::write::GzipEncoder::new(Vec::new());
-        encoder.write_all(&vec![b'x'; size]).await.unwrap();
-        encoder.shutdown().await.unwrap();
-        let packed = encoder.into_inner();
+        let packed = packed(&vec![b'x'; size]);
         let act = Act::Answer(answer("200 OK", "content-encoding: gzip\r\n", &packed));
         let peer = Peer::start(vec![act]).await;
         let mut out = Out::to(peer.port);

@@ -160,7 +160,7 @@ async fn a_download_is_capped_by_what_is_announced_and_by_what_comes() {
         &[b'z'; 0x800],
         b"\r\n0\r\n\r\n",
     ];
-    let squeezed = answer("200 OK", "content-encoding: gzip\r\n", b"??");
+    let squeezed = answer("200 OK", "content-encoding: br\r\n", b"??");
     let acts = vec![
         Act::Answer(announced),
         Act::Answer(chunked.concat()),

@@ -1,9 +1,12 @@
 //! The way out against real sockets: what left, what was answered, what was refused before.
 
+mod audit;
 mod exchange;
 mod files;
+mod keeping;
 pub(in crate::sandbox) mod peer;
 mod policy;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -201,6 +204,13 @@ fn request(method: &str, path: &[&str]) -> EgressRequest {
         address: Address::Path(path.iter().map(|s| (*s).to_owned()).collect()),
         ..EgressRequest::default()
     }
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 fn send() -> EgressRequest {

@@ -23,6 +23,8 @@ pub(in crate::sandbox) enum Act {
     CloseAtOnce,
     /// Nothing, for as long as the test runs.
     Hang,
+    /// These bytes, and nothing after them.
+    StartAndHang(Vec<u8>),
     /// These bytes, one every so often.
     Drip(Vec<u8>, Duration),
 }
@@ -104,6 +106,10 @@ async fn serve(
             }
             Act::Close | Act::CloseAtOnce => return,
             Act::Hang => std::future::pending().await,
+            Act::StartAndHang(bytes) => {
+                let _ = stream.write_all(&bytes).await;
+                std::future::pending().await
+            }
             Act::Drip(bytes, pause) => {
                 for byte in bytes {
                     if stream.write_all(&[byte]).await.is_err() {

@@ -63,6 +63,19 @@ async fn headers_fields_and_parameters_of_the_hosts_are_denied() {
 }
 
 #[tokio::test]
+async fn a_handed_out_address_brings_no_parameter_of_the_hosts() {
+    let mut target = target(Origin::Matching(vec!["http://127.0.0.1:1".into()]));
+    target.routes = vec![route("GET", "/f/*", Effect::Read)];
+    target.inject = vec![inject(Placement::Query("key".into()), "{secret.token}")];
+    for query in ["key=mine", "a=b&key=mine", "key", "%6bey=mine", "k%65y=mine&key=2"] {
+        let why = denied(&target, url(&format!("http://127.0.0.1:1/f/1?{query}"))).await;
+        assert!(why.contains("where a credential goes"), "{query}: {why}");
+    }
+    let bound = bound(&target, Reach::PrivateToo).unwrap();
+    assert!(bound.permit(&url("http://127.0.0.1:1/f/1?keys=1&a=key")).is_ok());
+}
+
+#[tokio::test]
 async fn a_secret_or_its_placeholder_anywhere_in_the_request_is_denied() {
     let coded = hex::encode(TOKEN);
     for leak in [TOKEN, "x{secret.token}y", "tok%2Fen%2Bs3cret%3D", coded.as_str()] {
