@@ -123,10 +123,13 @@ fn link_all(from: &Path, to: &Path) -> Result<()> {
             // Another build may be at work there; what it is at work on is built again here.
             Err(_) => continue,
         };
-        let place = to.join(entry.path().strip_prefix(from)?);
+        let inner = entry.path().strip_prefix(from)?;
+        // Joined with nothing, a file's path would end like a folder's.
+        let place = if inner.as_os_str().is_empty() { to.to_owned() } else { to.join(inner) };
         if entry.file_type().is_dir() {
             fs::create_dir_all(&place)?;
         } else if fs::hard_link(entry.path(), &place).is_err() {
+            // Another file system, or another build has just removed it there: built again here.
             let _ = fs::copy(entry.path(), &place);
         }
     }
@@ -171,6 +174,21 @@ mod tests {
         assert_eq!(fs::read_to_string(to.join("src/a.rs")).unwrap(), "a b b");
         let error = tree.mutate(&mutation("b")).err().unwrap();
         assert!(error.to_string().contains("2 times"), "{error}");
+        fs::remove_dir_all(from).unwrap();
+        fs::remove_dir_all(to).unwrap();
+    }
+
+    #[test]
+    fn what_is_built_of_other_peoples_crates_is_shared() {
+        let (from, to) = (folder("built"), folder("shared"));
+        for path in ["deps/libserde-1.rlib", "build/ring-1/output", "deps/liblastword-1.rlib"] {
+            fs::create_dir_all(from.join(path).parent().unwrap()).unwrap();
+            fs::write(from.join(path), "x").unwrap();
+        }
+        reuse_dependencies(&from, &to).unwrap();
+        assert!(to.join("deps/libserde-1.rlib").is_file());
+        assert!(to.join("build/ring-1/output").is_file());
+        assert!(!to.join("deps/liblastword-1.rlib").exists());
         fs::remove_dir_all(from).unwrap();
         fs::remove_dir_all(to).unwrap();
     }
