@@ -246,6 +246,7 @@ impl Inner {
             limits: Arc::new(limits),
             wall_ms,
             queue: None,
+            lane: self.runner.lanes.lane(),
             stop: StopSignal::never(),
             files: CallFiles::default(),
         };

@@ -13,6 +13,7 @@ use super::guest::Standing;
 use super::jobs::{
     Check, Download, Find, Indicate, Job, Poll, Progress, SendFinal, SendProgress, Webhook,
 };
+use super::lanes::Lane;
 use super::run::Terms;
 use super::spec::{Activity, Batch, ChannelSpec, PollError, Refusal, WebhookReply, WebhookRequest};
 use super::state::StateSource;
@@ -32,6 +33,7 @@ struct Inner {
     bound: Arc<Bound>,
     outward: Arc<Semaphore>,
     inward: Arc<Semaphore>,
+    lane: Lane,
 }
 
 /// Which of a channel's permits a call takes. Apart, so that sends that hang cannot keep out what
@@ -64,7 +66,8 @@ impl Channel {
         let bound = Arc::new(bound);
         let permits = || Arc::new(Semaphore::new(bound.limits.calls_at_once as usize));
         let (outward, inward) = (permits(), permits());
-        let channel = Self(Arc::new(Inner { adapter: adapter.clone(), bound, outward, inward }));
+        let (adapter, lane) = (adapter.clone(), engine.runner.lanes.lane());
+        let channel = Self(Arc::new(Inner { adapter, bound, outward, inward, lane }));
         let problems = channel.check().await;
         if problems.is_empty() { Ok(channel) } else { Err(Refusal::from(problems)) }
     }
@@ -229,6 +232,14 @@ impl Channel {
             .await
     }
 
+    /// Whether no call of it runs.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        let most = self.0.bound.limits.calls_at_once as usize;
+        let free = |permits: &Semaphore| permits.available_permits() == most;
+        free(&self.0.outward) && free(&self.0.inward)
+    }
+
     /// Calls that may not make messages appear.
     fn reading(&self) -> Standing {
         Standing::Calling(Arc::clone(&self.0.bound), Sends::Never)
@@ -252,6 +263,7 @@ impl Channel {
             limits: Arc::clone(&self.0.bound.limits),
             wall_ms,
             queue: Some(Arc::clone(queue)),
+            lane: self.0.lane.clone(),
             stop,
             files,
         };

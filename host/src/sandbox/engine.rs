@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
 
 use super::bindings::Host_;
 use super::cache::Cache;
 use super::egress::{Dialer, SystemResolver};
-use super::guest::Guest;
+use super::guest::{Chance, Guest};
+use super::lanes::Lanes;
 use super::limits::EngineConfig;
 use super::run::Runner;
 use super::spec::Refusal;
@@ -71,7 +72,9 @@ impl Engine {
             env: env.clone(),
             permits: Arc::new(Semaphore::new(config.calls_max as usize)),
             ticker,
+            lanes: Lanes::new(std::thread::available_parallelism().map_or(1, usize::from)),
             calls: AtomicU64::new(1),
+            chance_unbound: |_| Chance::fixed(),
         };
         let compiling = Arc::new(Semaphore::new(1));
         Ok(Self(Arc::new(Inner { engine, linker, env, config, cache, compiling, runner, dialer })))
@@ -104,7 +107,8 @@ pub(super) fn code_config() -> Config {
         .memory_init_cow(true)
         // Where a trap happened is told by function names, not by addresses in files.
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
-        // The contract has no async functions and no streams; it carries component-model-async.
+        // The contract has no async functions, no streams and no tasks; it carries
+        // component-model-async, which this build of the engine does not hold in any other part.
         .concurrency_support(false)
         // No guest language that we build for needs them, and the collector is the engine's
         // youngest and largest part.
@@ -113,6 +117,8 @@ pub(super) fn code_config() -> Config {
         .gc_support(false)
         // Their unwinding shares the collector's machinery; guests abort on panic.
         .wasm_exceptions(false)
+        // What they were before they were agreed on; no compiler of today writes them.
+        .wasm_features(WasmFeatures::LEGACY_EXCEPTIONS, false)
         // One call is one thread: shared memories would outlive its limits.
         .wasm_threads(false)
         .wasm_shared_everything_threads(false)
@@ -120,14 +126,22 @@ pub(super) fn code_config() -> Config {
         // Bounds of 64-bit memories are checked in software, and 64 MiB need no 64 bits.
         .wasm_memory64(false)
         .wasm_component_model_memory64(false)
+        // Modules of one component have a memory each and copy through the component model; no
+        // compiler gives one module two.
+        .wasm_multi_memory(false)
+        // Frames that replace each other hide who called from the words of a trap; no language of
+        // ours needs them.
+        .wasm_tail_call(false)
         // Proposals that no toolchain of the contract emits.
         .wasm_stack_switching(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
+        .wasm_branch_hinting(false)
         .wasm_component_model_gc(false)
         .wasm_component_model_error_context(false)
         .wasm_component_model_map(false)
         .wasm_component_model_fixed_length_lists(false)
+        .wasm_component_model_implements(false)
         // Results may differ between processors.
         .wasm_relaxed_simd(false);
     config

@@ -115,6 +115,8 @@ impl Guest {
 #[derive(Debug)]
 pub(super) struct Meter {
     memory_bytes: u64,
+    /// What the host keeps for the call until it is over: it counts like the guest's own memory.
+    held_bytes: u64,
     memory_bytes_max: u64,
     pub(super) memory_peak_bytes: u64,
     /// The guest was refused memory: told where it then traps.
@@ -131,6 +133,7 @@ impl Meter {
     fn new(limits: &CallLimits) -> Self {
         Self {
             memory_bytes: 0,
+            held_bytes: 0,
             memory_bytes_max: limits.memory_bytes,
             memory_peak_bytes: 0,
             memory_refused: false,
@@ -141,6 +144,17 @@ impl Meter {
             wasi_calls: 0,
             wasi_calls_max: limits.wasi_calls,
         }
+    }
+
+    /// Whether the host may keep `bytes` for the call; counted from then on where it may.
+    pub(super) fn hold(&mut self, bytes: u64) -> bool {
+        let total = self.memory_bytes.saturating_add(bytes);
+        if total > self.memory_bytes_max {
+            return false;
+        }
+        self.held_bytes = bytes;
+        self.memory_peak_bytes = self.memory_peak_bytes.max(total);
+        true
     }
 
     /// Asked at every epoch: WASI functions give no errors of ours.
@@ -155,12 +169,13 @@ impl Meter {
 impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
         let others = self.memory_bytes.saturating_sub(current as u64);
-        let total = others.saturating_add(desired as u64);
+        let memories = others.saturating_add(desired as u64);
+        let total = memories.saturating_add(self.held_bytes);
         if total > self.memory_bytes_max {
             self.memory_refused = true;
             return Ok(false);
         }
-        self.memory_bytes = total;
+        self.memory_bytes = memories;
         self.memory_peak_bytes = self.memory_peak_bytes.max(total);
         Ok(true)
     }
@@ -243,6 +258,16 @@ mod tests {
         assert!(!meter.memory_growing(40, 41, None).unwrap());
         assert!(!meter.memory_growing(60, usize::MAX, None).unwrap());
         assert!(meter.memory_refused);
+        assert_eq!(meter.memory_peak_bytes, 100);
+    }
+
+    #[test]
+    fn what_the_host_holds_counts_beside_the_memories() {
+        let mut meter = Meter::new(&CallLimits { memory_bytes: 100, ..CallLimits::default() });
+        assert!(meter.memory_growing(0, 60, None).unwrap());
+        assert!(meter.hold(40) && !meter.hold(41), "a refusal leaves what was held");
+        assert!(!meter.memory_growing(60, 61, None).unwrap());
+        assert!(meter.hold(30) && meter.memory_growing(60, 70, None).unwrap());
         assert_eq!(meter.memory_peak_bytes, 100);
     }
 

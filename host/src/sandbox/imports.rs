@@ -266,6 +266,12 @@ impl Guest {
         if let Err(over) = self.count_typed()? {
             return Ok(Err(state::Error::Unavailable(over)));
         }
+        if !self.meter.hold(self.state.held_with(&key, value.as_deref())) {
+            return Ok(Err(state::Error::OverQuota(format!(
+                "a call holds at most {} bytes, those of its memory included",
+                self.limits.memory_bytes
+            ))));
+        }
         let put = self.state.set(&*bound.state, &bound.name, bound.quota, key, value).await;
         Ok(put.map_err(state_error))
     }

@@ -91,7 +91,8 @@ impl Lines {
         let mut left = self.line_bytes - message.len();
         let mut shown = String::new();
         for (name, value) in fields {
-            let pair = format!("{}={} ", self.clean(name, left), self.clean(value, left));
+            let (name, value) = (self.clean(name, left), self.clean(value, left));
+            let pair = format!("{}={} ", quoted(name), quoted(value));
             let Some(rest) = left.checked_sub(pair.len()) else { break };
             left = rest;
             shown.push_str(&pair);
@@ -143,9 +144,26 @@ impl Lines {
     }
 }
 
+/// In quotes where it would else read as more than one field.
+fn quoted(text: String) -> String {
+    if text.is_empty() || text.contains([' ', '=', '"']) { format!("{text:?}") } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_or_a_value_reads_as_one_field() {
+        for (text, shown) in [
+            ("plain", "plain"),
+            ("x channel=good", "\"x channel=good\""),
+            ("say \"a b\"", "\"say \\\"a b\\\"\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(quoted(text.to_owned()), shown);
+        }
+    }
 
     #[test]
     fn lines_over_the_cap_are_dropped_and_counted_and_the_last_error_is_kept() {

@@ -1,14 +1,9 @@
 //! One call, from permit to facts: a fresh instance, the limits around it, and whatever way it
 //! ends, one value that says how. After a trap, a deadline or a cancel the instance is dropped and
 //! never entered again. It knows no exports; a [`Job`] does.
-//!
-//! CPU time is measured around each poll of the guest: the epoch makes it give way every tick, so
-//! that a poll is never longer than a tick, and while it waits for the host nothing is polled.
 
-use std::future::Future as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,9 +12,11 @@ use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use super::blobs::CallFiles;
 use super::convert_in::Refused;
+use super::cpu::Metered;
 use super::exports::Exports;
 use super::guest::{Chance, Guest, Standing};
 use super::jobs::Job;
+use super::lanes::{Lane, Lanes};
 use super::limits::CallLimits;
 use super::log_sink::LogSink;
 use super::stop::StopSignal;
@@ -36,7 +33,10 @@ pub(super) struct Runner {
     pub(super) env: Env,
     pub(super) permits: Arc<Semaphore>,
     pub(super) ticker: Ticker,
+    pub(super) lanes: Lanes,
     pub(super) calls: AtomicU64,
+    /// Time and chance before there is a channel.
+    pub(super) chance_unbound: fn(&Env) -> Chance,
 }
 
 /// What is called.
@@ -53,6 +53,8 @@ pub(super) struct Terms {
     pub(super) wall_ms: u64,
     /// The channel's own permits.
     pub(super) queue: Option<Arc<Semaphore>>,
+    /// Where it takes its turns once it has computed for a while.
+    pub(super) lane: Lane,
     pub(super) stop: StopSignal,
     /// The files that the call is given.
     pub(super) files: CallFiles,
@@ -73,14 +75,14 @@ impl Runner {
         job: J,
     ) -> Call<J::Answer> {
         let begun = self.env.elapsed();
-        let Terms { standing, limits, wall_ms, queue, mut stop, files } = terms;
+        let Terms { standing, limits, wall_ms, queue, lane, mut stop, files } = terms;
         let deadline = begun + Duration::from_millis(wall_ms);
         let permits = match self.permits(queue, deadline, &mut stop).await {
             Ok(permits) => permits,
             Err(end) => return not_run(end, &standing, callee),
         };
         let guest = self.guest(callee, standing, limits, deadline, (job.label(), files));
-        let (end, guest, cpu) = self.run(callee, guest, job, &mut stop).await;
+        let (end, guest, cpu) = self.run(callee, guest, (lane, job), &mut stop).await;
         drop(permits);
         let mut call = facts(end, guest, callee);
         call.usage.cpu_ms = millis(cpu);
@@ -126,7 +128,7 @@ impl Runner {
     ) -> Guest {
         let call = format!("{label} {}", self.calls.fetch_add(1, Ordering::Relaxed));
         let (channel, guard, chance) = match &standing {
-            Standing::Unbound => ("", None, Chance::fixed()),
+            Standing::Unbound => ("", None, (self.chance_unbound)(&self.env)),
             Standing::Checking(bound) | Standing::Calling(bound, _) => {
                 (bound.name.0.as_str(), Some(bound.guard.clone()), Chance::Env(self.env.clone()))
             }
@@ -139,40 +141,31 @@ impl Runner {
         &self,
         callee: &Callee,
         guest: Guest,
-        job: J,
+        (lane, job): (Lane, J),
         stop: &mut StopSignal,
     ) -> (CallEnd<J::Answer>, Guest, Duration) {
         let _running = self.ticker.running();
         let budget = Duration::from_millis(guest.limits.cpu_ms);
         let deadline = guest.deadline;
-        let mut store = store(callee, guest);
-        let mut cpu = Duration::ZERO;
-        let mut inside = Box::pin(async {
+        let mut store = store(callee.pre.engine(), guest);
+        let inside = async {
             let instance = callee.pre.instantiate_async(&mut store).await?;
             job.run(&mut store, instance, &callee.exports).await
-        });
-        let metered = std::future::poll_fn(|cx| {
-            let before = self.env.elapsed();
-            let polled = inside.as_mut().poll(cx);
-            cpu += self.env.elapsed().saturating_sub(before);
-            match polled {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending if cpu > budget => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        });
+        };
+        let mut metered = Metered::new(self.env.clone(), lane, budget, inside);
         let left = deadline.saturating_sub(self.env.elapsed());
         // The call first: what it has to say at the moment of the stop is still heard.
         let ended = tokio::select! {
             biased;
-            ended = self.env.timeout(left, metered) => match ended {
+            ended = self.env.timeout(left, &mut metered) => match ended {
                 Ok(Some(answer)) => Ended::Returned(answer),
                 Ok(None) => Ended::CpuSpent,
                 Err(_) => Ended::DeadlinePassed,
             },
             () = stop.stopped() => Ended::Cancelled,
         };
-        drop(inside);
+        let cpu = metered.spent();
+        drop(metered);
         let guest = store.into_data();
         let end = match ended {
             Ended::Returned(Ok(answer)) => CallEnd::Answered(answer),
@@ -192,9 +185,11 @@ enum Ended<T> {
     Cancelled,
 }
 
-fn store(callee: &Callee, guest: Guest) -> Store<Guest> {
-    let (lifted, handles) = (guest.limits.lifted_bytes, guest.limits.resource_handles);
-    let mut store = Store::new(callee.pre.engine(), guest);
+pub(super) fn store(engine: &wasmtime::Engine, guest: Guest) -> Store<Guest> {
+    let handles = guest.limits.resource_handles;
+    // What the host unpacks of one call is never more than the guest itself may have.
+    let lifted = guest.limits.lifted_bytes.min(guest.limits.memory_bytes);
+    let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.meter);
     store.set_hostcall_fuel(usize::try_from(lifted).unwrap_or(usize::MAX));
     store.set_max_component_handles(handles as usize);

@@ -65,6 +65,7 @@ pub(super) struct CallState {
     places: BTreeMap<String, usize>,
     /// What the state takes with this call's writes in it; read at the first write.
     size: Option<StateSize>,
+    held_bytes: u64,
 }
 
 fn cost(key: &str, value: &[u8]) -> u64 {
@@ -122,7 +123,18 @@ impl CallState {
         Ok(())
     }
 
+    /// What the writes of this call would take with this one: they are held until it is over.
+    pub(super) fn held_with(&self, key: &str, value: Option<&[u8]>) -> u64 {
+        let before = self.places.get(key).map_or(0, |place| {
+            let (key, value) = &self.writes[*place];
+            cost(key, value.as_deref().unwrap_or_default())
+        });
+        let after = cost(key, value.unwrap_or_default());
+        self.held_bytes.saturating_sub(before).saturating_add(after)
+    }
+
     fn record(&mut self, key: String, value: Option<Vec<u8>>) {
+        self.held_bytes = self.held_with(&key, value.as_deref());
         if let Some(place) = self.places.get(&key) {
             self.writes[*place].1 = value;
             return;

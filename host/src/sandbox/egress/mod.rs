@@ -29,6 +29,8 @@ pub(super) mod tests;
 use crate::lifecycle::id::BlobId;
 
 pub(super) use address::Reach;
+#[cfg(test)]
+pub(super) use dial::Resolve;
 pub(super) use dial::{Dialer, SystemResolver};
 pub(super) use fetch::{Egress, OneCall, Sends};
 pub(super) use path::{RESERVED, RoutePath};

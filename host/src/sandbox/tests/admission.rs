@@ -112,6 +112,39 @@ async fn describe_that_traps_is_refused_with_its_words() {
 }
 
 #[tokio::test]
+async fn a_version_that_asks_for_more_is_told_apart_by_each_thing_that_it_asks() {
+    let engine = engine();
+    let old = engine.admit(guest("grows-v1")).await.unwrap();
+    let new = engine.admit(guest("grows-v2")).await.unwrap();
+    assert_eq!(old.manifest().name, new.manifest().name);
+    let settings = json!({ "url": "http://127.0.0.1:1" });
+    let settings = settings.as_object().unwrap();
+    let grants = Grants { targets: BTreeSet::from(["api".to_owned()]), ..Grants::default() };
+    let more = difference(Some(old.manifest()), &grants, settings, new.manifest());
+    let all = more.sentences().join("\n");
+    assert!(more.is_more(), "{all}");
+    for word in ["https://drop.example", "/admin", "token"] {
+        assert!(all.contains(word), "{word} is missing in:\n{all}");
+    }
+    let same = difference(Some(old.manifest()), &grants, settings, old.manifest());
+    assert!(!same.is_more(), "{:?}", same.sentences());
+}
+
+#[tokio::test]
+async fn what_differs_between_two_calls_is_kept_from_describe_and_refused_where_it_gets_in() {
+    let first = engine().admit(guest("describe-differs")).await.unwrap();
+    Env::system().sleep(std::time::Duration::from_millis(20)).await;
+    let second = engine().admit(guest("describe-differs")).await.unwrap();
+    assert_eq!(first.admitted(), second.admitted(), "time and chance are always the same ones");
+    // Were there another way to tell two calls apart, asking twice would find it.
+    let mut leaky = engine();
+    let inner = Arc::get_mut(&mut leaky.0).expect("nobody else holds a new engine");
+    inner.runner.chance_unbound = |env| crate::sandbox::guest::Chance::Env(env.clone());
+    let refusal = leaky.admit(guest("describe-differs")).await.map(|_| ()).unwrap_err();
+    assert!(refusal.to_string().contains("two different things"), "{refusal}");
+}
+
+#[tokio::test]
 async fn compiled_code_is_kept_and_a_hostile_entry_is_compiled_anew() {
     let (dir, env) = (tempfile::tempdir().unwrap(), Env::system());
     let place =

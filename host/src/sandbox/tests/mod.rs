@@ -1,10 +1,16 @@
 //! The whole room with real components: those of `tests/guests` and the shipped adapters.
 
 mod admission;
+mod budget;
 mod calls;
+mod cancel;
 pub(super) mod child;
+mod features;
 pub(super) mod kept;
 mod limits;
+mod memory;
+mod rebinding;
+mod structure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -93,6 +99,26 @@ async fn script_of(engine: &Engine, peer: &Peer, more: Value, limits: CallLimits
     let signing = ["whsec_c2lnbmluZy1rZXktMQ==", "whsec_c2lnbmluZy1rZXktMg=="];
     spec.secrets.insert("signing", signing.map(|s| Zeroizing::new(s.to_owned())).to_vec());
     adapter.bind(spec, Arc::new(Stored::default()), Arc::new(NoBlobs)).await.unwrap()
+}
+
+/// A hostile adapter of `tests/guests/hostile` that talks to `peer`.
+async fn hostile(
+    engine: &Engine,
+    name: &str,
+    peer: &Peer,
+    how: &str,
+    limits: CallLimits,
+) -> Channel {
+    let adapter = engine.admit(guest(name)).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let settings = json!({ "url": format!("http://127.0.0.1:{}", peer.port), "how": how });
+    let mut spec = spec(settings, &["api"]);
+    spec.limits = limits;
+    adapter.bind(spec, Arc::new(Stored::default()), Arc::new(NoBlobs)).await.unwrap()
+}
+
+/// A component out of its text.
+fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 fn message(text: &str) -> OutboundMessage {
