@@ -32,6 +32,8 @@ pub enum Answer {
     Drop,
     /// A status with a body.
     Body(u16, String),
+    /// A status with a header of this name and value, and a body.
+    With(u16, &'static str, String, String),
 }
 
 /// One request as it arrived, with what was answered.
@@ -204,6 +206,11 @@ async fn answer(
         Answer::Take => taken(index),
         Answer::Status(status) => plain(status, Bytes::new()),
         Answer::Body(status, text) => plain(status, Bytes::from(text)),
+        Answer::With(status, name, value, text) => {
+            let mut reply = plain(status, Bytes::from(text));
+            reply.headers_mut().insert(name, http::HeaderValue::try_from(value).unwrap());
+            reply
+        }
         Answer::RetryAfter { status, seconds } => {
             let mut reply = plain(status, Bytes::new());
             reply.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());

@@ -301,7 +301,8 @@ fn arrived(arrival: &Arrival) -> Event {
         | Answer::After(..)
         | Answer::Hang(_)
         | Answer::Drop
-        | Answer::Body(..) => Answered::Lost,
+        | Answer::Body(..)
+        | Answer::With(..) => Answered::Lost,
     };
     Event::Arrived {
         delivery: arrival.delivery_id().into(),
