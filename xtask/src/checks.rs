@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::artifacts::{self, Profile, cargo, repository};
 use crate::cases;
 use crate::step::{self, Step};
+use crate::threats;
 use crate::unused;
 
 /// Packages that are tested without the engine; then those with it.
@@ -90,6 +91,7 @@ pub(crate) fn run() -> Result<()> {
         record.note(name, |record| record.tests(&mut command))?;
     }
     record.note("cases", |_| cases::check(cases::Names::OfBinaries))?;
+    record.note("threats", |_| threats::check())?;
     record.print();
     Ok(())
 }

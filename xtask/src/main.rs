@@ -16,8 +16,10 @@ mod cases;
 mod checks;
 mod demo;
 mod dist;
+mod fuzz_admission;
 mod mutants;
 mod step;
+mod threats;
 mod unused;
 
 use std::process::ExitCode;
@@ -30,6 +32,9 @@ cargo xtask COMMAND
   test                     everything that CI checks
   cases                    the table of cases and their tests, in docs/cases.md
   cases --check [--built]  whether it is right and whole (--built: names also as cargo lists them)
+  threats                  whether each threat of docs/threats.md has its component and its test
+  fuzz-admission [--cases N] [--seed S] [--only K]
+                           mutated components against admission
   guests [NAME...]         build guests into target/guests
   dist                     a release binary and the adapters, in dist/
   bench [--json] [--smoke | --long] [GROUP...]
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
         ["cases"] => cases::write(),
         ["cases", "--check"] => cases::check(cases::Names::OfSources),
         ["cases", "--check", "--built"] => cases::check(cases::Names::OfBinaries),
+        ["threats"] => threats::check(),
+        ["fuzz-admission", flags @ ..] => fuzz_admission::run(flags),
         ["guests", names @ ..] => artifacts::guests_by_name(names),
         ["dist"] => dist::run(),
         ["bench", flags @ ..] => match bench::Flags::read(flags) {

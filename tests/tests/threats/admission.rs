@@ -29,9 +29,8 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let locals = "i32 ".repeat(200);
     let body = repeated(20_000, |at| {
         let (from, to) = (at % 200, (at * 7 + 3) % 200);
-        format!(
-            "(if (local.get {to}) (then (local.set {from} (i32.add (local.get {to}) (local.get {from})))))"
-        )
+        let sum = format!("(i32.add (local.get {to}) (local.get {from}))");
+        format!("(if (local.get {to}) (then (local.set {from} {sum})))")
     });
     let whole = std::fs::read(component("script")).unwrap();
     let mut flipped = whole.clone();

@@ -67,6 +67,11 @@ pub(crate) fn check(names: Names) -> Result<()> {
     Ok(())
 }
 
+/// The names of all tests as cargo lists them; what is not built is built.
+pub(crate) fn listed() -> Result<BTreeSet<String>> {
+    built::names()
+}
+
 const PAGE: &str = "docs/behaviour.md";
 const TABLE: &str = "docs/cases.md";
 

@@ -1,5 +1,7 @@
 //! The whole room with real components: those of `tests/guests` and the shipped adapters.
 
+#![allow(clippy::print_stdout, reason = "figures are for whoever runs a test by hand")]
+
 mod admission;
 mod budget;
 mod calls;
@@ -11,6 +13,7 @@ mod limits;
 mod memory;
 mod rebinding;
 mod structure;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

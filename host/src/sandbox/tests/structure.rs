@@ -112,10 +112,8 @@ fn nested_components(depth: usize) -> Vec<u8> {
 fn compile_bomb(blocks: usize) -> Vec<u8> {
     let body = repeated(blocks, |at| {
         let (from, to) = (at % 200, (at * 7 + 3) % 200);
-        format!(
-            "(local.set {to} (i32.add (local.get {from}) (i32.mul (local.get {to}) (i32.const {at}))))
-             (if (local.get {to}) (then (local.set {from} (i32.xor (local.get {to}) (i32.const 1)))))"
-        )
+        let set = format!("(local.set {to} (i32.add (local.get {from}) (i32.const {at})))");
+        format!("{set} (if (local.get {to}) (then (local.set {from} (local.get {to}))))")
     });
     let locals = "i32 ".repeat(200);
     component(&format!("(component (core module (func (local {locals}) {body})))"))
