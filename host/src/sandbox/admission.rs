@@ -150,9 +150,15 @@ impl Inner {
         let code = self.code(bytes, sha).await?;
         let engine = self.engine.clone();
         let loading = self.env.spawn_blocking(move || load_own(&engine, &code));
-        loading.await.ok().flatten().ok_or_else(|| {
-            Refusal::one("the component was compiled, and cannot be loaded by this engine")
-        })
+        match loading.await {
+            Ok(Ok(component)) => Ok(component),
+            // Where it holds more instances, memories or tables than the pools give one component.
+            Ok(Err(error)) => {
+                let why = text::visible(&format!("{error:#}"), 1_024);
+                Err(Refusal::one(format!("it was compiled, and cannot be loaded: {why}")))
+            }
+            Err(_) => Err(Refusal::one("it was compiled, and brought the engine down")),
+        }
     }
 
     /// Compiled code: out of the cache, or compiled now, one component at a time.
@@ -274,7 +280,7 @@ impl Inner {
     unsafe_code,
     reason = "loading code that was compiled elsewhere is the one way to compile it elsewhere"
 )]
-fn load_own(engine: &wasmtime::Engine, code: &[u8]) -> Option<Component> {
+fn load_own(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `deserialize` trusts its bytes to come from the compiler of a compatible engine. They
     // do; there are three ways to here. (1) `Cache::load` gives bytes only if their HMAC fits,
     // under a key that this host made from chance and that no other user can read; the MAC covers
@@ -285,5 +291,5 @@ fn load_own(engine: &wasmtime::Engine, code: &[u8]) -> Option<Component> {
     // engine of which shape; another shape than ours is refused. (3) `compile_here` gives what
     // `precompile_component` of this very engine returned. In each case the bytes are in memory
     // that nobody else holds. A file of a publisher never comes here.
-    unsafe { Component::deserialize(engine, code) }.ok()
+    unsafe { Component::deserialize(engine, code) }
 }

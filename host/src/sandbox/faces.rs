@@ -17,6 +17,9 @@ pub(super) struct Faces {
     pub(super) ignored_exports: Vec<String>,
 }
 
+/// Faults that are told one by one: a component may have a hundred thousand imports.
+const FAULTS_MAX: usize = 20;
+
 /// Judges the names; every fault is a sentence.
 pub(super) fn judge(
     imports: Vec<String>,
@@ -63,6 +66,11 @@ pub(super) fn judge(
             )),
         }
         faces.exports.push(export);
+    }
+    if faults.len() > FAULTS_MAX {
+        let more = faults.len() - FAULTS_MAX;
+        faults.truncate(FAULTS_MAX);
+        faults.push(format!("{more} more of its imports and exports are as wrong"));
     }
     if !adapter {
         faults.push(missing("adapter", "it says nothing about itself"));

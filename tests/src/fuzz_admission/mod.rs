@@ -21,7 +21,7 @@ use crate::harness::built::target_folder;
 /// No admission may take longer: the compilation's own cap, and both times `describe`.
 const SLOWEST: Duration = Duration::from_secs(20);
 /// Sentences are for people.
-const SENTENCE_BYTES_MAX: usize = 4_096;
+const SENTENCE_BYTES_MAX: usize = 8_192;
 
 /// What a campaign came to.
 #[derive(Debug, Default)]
@@ -142,6 +142,7 @@ fn kind(words: &str) -> &'static str {
         ("the file has", "no component"),
         ("it cannot be compiled", "not valid"),
         ("it was not compiled", "compiled too long"),
+        ("it was compiled", "not loaded"),
         ("`describe`", "describe"),
         ("it does not fit", "types"),
     ] {

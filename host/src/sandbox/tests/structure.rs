@@ -52,36 +52,32 @@ async fn too_many_instances_memories_and_tables_are_refused_by_their_number() {
 #[tokio::test]
 async fn deep_nesting_and_many_definitions_are_refused_and_nothing_falls_over() {
     let engine = engine();
-    for depth in [50, 900, 20_000] {
-        let nested = "(component ".repeat(depth) + &")".repeat(depth);
+    for depth in [50, 20_000] {
         // As bytes: the text's own parser may give up before the engine is asked.
         let words = refused(&engine, nested_components(depth)).await;
-        assert!(!words.is_empty(), "{}", nested.len());
+        assert!(!words.is_empty(), "{depth} levels");
     }
     for (what, text) in [
         ("types in types", {
             let one = |at| format!("(type $t{} (list $t{at}))", at + 1);
             format!("(component (type $t0 (list u8)) {})", repeated(5_000, one))
         }),
-        ("types", repeated(1_100_000, |_| "(type u8)".to_owned())),
+        ("types", repeated(20_000, |_| "(type u8)".to_owned())),
         ("imports", {
-            let all = repeated(120_000, |at| format!("(import \"i{at}\" (func))"));
+            let all = repeated(5_000, |at| format!("(import \"i{at}\" (func))"));
             format!("(component {all})")
         }),
-        ("functions", {
-            let all = repeated(1_100_000, |_| "(func)".to_owned());
-            format!("(component (core module {all}))")
-        }),
         ("locals", {
-            let locals = repeated(60_000, |_| "i32 ".to_owned());
+            let locals = "i32 ".repeat(60_000);
             format!("(component (core module (func (local {locals}))))")
         }),
-        ("sections", repeated(200_000, |_| "(core module)".to_owned())),
+        ("sections", repeated(900, |_| "(core module)".to_owned())),
     ] {
         let text =
             if text.starts_with("(component") { text } else { format!("(component {text})") };
         let words = refused(&engine, component(&text)).await;
         println!("{what}: {}", words.chars().take(160).collect::<String>());
+        assert!(words.len() < 8_192, "{what}: a sentence, not a list of {} bytes", words.len());
     }
 }
 
