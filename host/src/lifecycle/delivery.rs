@@ -143,9 +143,8 @@ pub fn next(
         (S::Sending, E::Ambiguous) => Ok(S::UnknownOpen),
         (S::UnknownOpen, E::Resend) => Ok(S::Queued),
         // A late answer or receipt may come at any time after its attempt began: also when the row
-        // went back to the line for a resend, and also while that resend is at the adapter.
-        (S::UnknownOpen | S::UnknownHeld, E::Found) => Ok(S::Delivered),
-        (S::Queued, E::Found) if maybe_sent => Ok(S::Delivered),
+        // went back to the line, for a resend or because its attempt was said to have sent nothing.
+        (S::Queued | S::UnknownOpen | S::UnknownHeld, E::Found) => Ok(S::Delivered),
         (S::UnknownOpen, E::Hold | E::Unwanted | E::TooOld | E::GivenUp) => Ok(S::UnknownHeld),
         (S::UnknownHeld, E::ResolvedDelivered) => Ok(S::Delivered),
         (S::UnknownHeld, E::ResolvedCancelled) => Ok(S::Cancelled),
@@ -155,7 +154,6 @@ pub fn next(
             | E::NotSent
             | E::Ambiguous
             | E::Resend
-            | E::Found
             | E::Hold
             | E::ResolvedDelivered
             | E::ResolvedCancelled,

@@ -86,7 +86,7 @@ const ROW_ARROWS: [(R, D, Option<R>, Option<R>); 18] = [
     (R::Queued, D::Unwanted, Some(R::Cancelled), Some(R::UnknownHeld)),
     (R::Queued, D::TooOld, Some(R::Expired), Some(R::UnknownHeld)),
     (R::Queued, D::GivenUp, Some(R::Dead), Some(R::UnknownHeld)),
-    (R::Queued, D::Found, None, Some(R::Delivered)),
+    (R::Queued, D::Found, Some(R::Delivered), Some(R::Delivered)),
     (R::Sending, D::Sent, Some(R::Delivered), Some(R::Delivered)),
     (R::Sending, D::NotSent, Some(R::Queued), Some(R::Queued)),
     (R::Sending, D::Unwanted, Some(R::Cancelled), Some(R::UnknownHeld)),

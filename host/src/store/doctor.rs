@@ -64,7 +64,7 @@ pub enum Depth {
 }
 
 /// Promises about what is live. Each query counts what must not be there.
-pub(super) const LIVE: [(&str, &str); 5] = [
+pub(super) const LIVE: [(&str, &str); 6] = [
     (
         "a turn in delivering has a final row that is not at rest",
         "SELECT count(*) FROM turn t WHERE state = 2 AND NOT EXISTS
@@ -87,15 +87,37 @@ pub(super) const LIVE: [(&str, &str); 5] = [
         "SELECT count(*) FROM (SELECT conversation_id FROM delivery WHERE state < 3
            GROUP BY conversation_id HAVING sum(head = 1 OR claim_token IS NOT NULL) = 0)",
     ),
+    (
+        "a line with turns has a head or somebody at work",
+        "SELECT count(*) FROM (SELECT conversation_id FROM turn
+           WHERE state < 3 AND seq < 9223372036854775807
+           GROUP BY conversation_id HAVING sum(head = 1 OR state IN (1, 2)) = 0)",
+    ),
 ];
 
 /// Promises about all that ever was.
-pub(super) const HISTORY: [(&str, &str); 4] = [
+pub(super) const HISTORY: [(&str, &str); 6] = [
     (
-        "a delivered turn has only delivered finals",
-        "SELECT count(*) FROM turn t WHERE state = 3 AND EXISTS
-           (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
-              AND d.kind = 2 AND d.state != 4)",
+        "a delivered turn has only delivered finals, and at least one",
+        "SELECT count(*) FROM turn t WHERE state = 3 AND (
+           EXISTS (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
+                     AND d.kind = 2 AND d.state != 4)
+           OR NOT EXISTS (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
+                     AND d.kind = 2))",
+    ),
+    (
+        "a turn whose finals all arrived has not failed for its delivery",
+        "SELECT count(*) FROM turn t WHERE state = 5
+           AND code IN ('delivery_failed', 'outcome_unknown', 'resent')
+           AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.turn_try = t.try
+                             AND d.kind = 2 AND d.state != 4)",
+    ),
+    (
+        "no part of a reply goes on where an earlier one did not arrive",
+        "SELECT count(*) FROM delivery later JOIN delivery part
+             ON part.id BETWEEN later.id - later.part + 1 AND later.id - 1
+            AND part.reply = later.reply
+         WHERE later.state IN (0, 1, 2, 4) AND part.state IN (3, 5, 6, 7)",
     ),
     (
         "every row that was ever claimed has its attempts",

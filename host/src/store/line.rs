@@ -202,8 +202,11 @@ impl Step<'_> {
             return Ok(());
         }
         let from_ms = self.conversation_open_from(conversation)?;
+        // One that waited for its person behind another row is due since the conversation opened.
         self.execute(
-            "UPDATE delivery SET head = 1, next_at_ms = max(next_at_ms, ?2) WHERE id = ?1",
+            "UPDATE delivery SET head = 1, next_at_ms =
+               CASE WHEN next_at_ms = 9223372036854775807 THEN ?2 ELSE max(next_at_ms, ?2) END
+             WHERE id = ?1",
             (number, from_ms),
         )?;
         Ok(())

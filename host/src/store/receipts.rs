@@ -32,6 +32,11 @@ impl Step<'_> {
         };
         // A guest speaks for its own channel only.
         let row = row.filter(|row| row.channel == channel);
+        // Of what never left nobody can say what became of it; kept, it would stand for a proof.
+        let left = |row: &RowFacts| row.call > 0 || row.maybe_sent || !row.state.is_live();
+        if row.as_ref().is_some_and(|row| !left(row)) {
+            return Ok(None);
+        }
         let (fate, fault) = match &receipt.fate {
             Fate::Accepted => ("accepted", None),
             Fate::Delivered => ("delivered", None),

@@ -83,6 +83,8 @@ impl Step<'_> {
         {
             return self.delivered(row, DeliveryEvent::Sent, &receipt);
         }
+        // Before the next row of the line comes forward: it inherits what holds its conversation.
+        self.hold_conversation(row, &rest.side)?;
         let end = match rest.event {
             DeliveryEvent::Sent => {
                 let receipt = rest.receipt.clone().unwrap_or_default();
@@ -136,7 +138,8 @@ impl Step<'_> {
             DeliveryState::UnknownOpen | DeliveryState::UnknownHeld => {
                 self.delivered(row, DeliveryEvent::Found, receipt)
             }
-            DeliveryState::Queued if row.maybe_sent => {
+            // Whatever an attempt said: what is known to be sent is never sent again.
+            DeliveryState::Queued if row.call > 0 => {
                 self.delivered(row, DeliveryEvent::Found, receipt)
             }
             // At the adapter again: the end of that attempt finds this proof.
@@ -181,7 +184,7 @@ impl Step<'_> {
     pub(super) fn open_unknown(&mut self, row: &RowFacts, rest: &Rest) -> Result<Option<TurnEnd>> {
         let state = super::line::next_state(row, DeliveryEvent::Ambiguous)?;
         self.execute(
-            "UPDATE delivery SET state = ?2, maybe_sent = 1, attempts = ?3, asked = 0,
+            "UPDATE delivery SET state = ?2, head = 0, maybe_sent = 1, attempts = ?3, asked = 0,
                asking_over = 0, free_returns = 0, code = ?4, reason = ?5, claim_boot = NULL,
                claim_token = NULL, claim_expires = NULL
              WHERE id = ?1",
@@ -217,15 +220,9 @@ impl Step<'_> {
         self.settle_delivery_line(open.conversation)
     }
 
-    fn side_effect(
-        &mut self,
-        row: &RowFacts,
-        side: &SideEffect,
-        recorded: &mut Recorded,
-    ) -> Result<()> {
+    fn hold_conversation(&mut self, row: &RowFacts, side: &SideEffect) -> Result<()> {
         let now_ms = self.now.wall_ms;
         match side {
-            SideEffect::None => {}
             SideEffect::HoldBack { scope: RateScope::Conversation, for_ms } => {
                 self.execute(
                     "UPDATE conversation SET not_before_ms = ?2, not_before_set_ms = ?3
@@ -233,16 +230,33 @@ impl Step<'_> {
                     (row.conversation, now_ms.saturating_add(ms(*for_ms)), now_ms),
                 )?;
             }
-            SideEffect::HoldBack { scope: RateScope::Channel, for_ms } => {
-                self.hold_channel_back(row.channel, *for_ms)?;
-            }
             SideEffect::CloseConversation => {
                 self.execute(
                     "UPDATE conversation SET closed = 1, closed_at_ms = ?2 WHERE id = ?1",
                     (row.conversation, now_ms),
                 )?;
-                let sql = "UPDATE delivery SET next_at_ms = ?2 WHERE id = ?1 AND state = 0";
-                self.execute(sql, (row.id.number, NEVER_MS))?;
+            }
+            SideEffect::None
+            | SideEffect::HoldBack { scope: RateScope::Channel, .. }
+            | SideEffect::Rename(_)
+            | SideEffect::PauseChannel(_)
+            | SideEffect::Success => {}
+        }
+        Ok(())
+    }
+
+    fn side_effect(
+        &mut self,
+        row: &RowFacts,
+        side: &SideEffect,
+        recorded: &mut Recorded,
+    ) -> Result<()> {
+        match side {
+            SideEffect::None
+            | SideEffect::CloseConversation
+            | SideEffect::HoldBack { scope: RateScope::Conversation, .. } => {}
+            SideEffect::HoldBack { scope: RateScope::Channel, for_ms } => {
+                self.hold_channel_back(row.channel, *for_ms)?;
             }
             SideEffect::Rename(name) => self.rename_conversation(row, name)?,
             SideEffect::PauseChannel(fault) => {

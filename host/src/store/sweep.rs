@@ -60,7 +60,9 @@ impl Step<'_> {
             "SELECT 1 FROM turn WHERE id = ?1 AND state = 0 AND head = 1 AND due_ms < ?2",
             (turn.number, before_ms),
         )?;
-        if !old || facts.state != TurnState::Queued {
+        // Of a removed channel nothing expires: on its return age is applied first.
+        let served = self.channels.by_id.contains_key(&facts.channel);
+        if !old || !served || facts.state != TurnState::Queued {
             return Ok(lost);
         }
         let event = TurnEvent::TooOld { has_run: facts.try_number > 0 };

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::twice;
 use crate::env::Env;
 use crate::env::Now;
 use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::{BootId, ChannelName, TurnId};
 use crate::lifecycle::message::{DeliveryKind, InboundEvent, InboundMessage, Reply, Sender};
+use crate::lifecycle::notice::NoticeText;
 use crate::lifecycle::outcome::{Ledger, Outcome, Receipt, StateWrites};
 use crate::lifecycle::settle::SettleMeans;
 use crate::lifecycle::turn::{AbortReach, TurnLimits};
+use crate::store::read::{AgeRules, Reader};
 use crate::store::*;
 
 pub(super) const LEASE: Lease = Lease { lease_ms: 60_000 };
@@ -24,7 +27,14 @@ pub(super) struct Rig {
     pub(super) means: SettleMeans,
     pub(super) on_abort: AbortReach,
     pub(super) boot: i64,
+    /// Whether each guarded command is carried out a second time, and must change nothing then.
+    pub(super) twice: bool,
+    pub(super) failure_notice: Option<NoticeText>,
+    pub(super) pace: Pace,
 }
+
+/// Statements of the store, and those of the tests that look at every row after every step.
+const STATEMENTS_CACHED: usize = 512;
 
 /// In memory where the system has such a folder: these tests ask what is committed, not how fast.
 fn quick_folder() -> TempDir {
@@ -80,7 +90,18 @@ impl Rig {
         let dir = quick_folder();
         let core = Core::open(&dir.path().join("lastword.db"), &env).unwrap();
         let now = Now { wall_ms: 1_000_000_000_000, mono_ms: 0 };
-        let mut rig = Self { core, now, dir, env, means, on_abort: AbortReach::This, boot: 1 };
+        let mut rig = Self {
+            core,
+            now,
+            dir,
+            env,
+            means,
+            on_abort: AbortReach::This,
+            boot: 1,
+            twice: false,
+            failure_notice: None,
+            pace: Pace::default(),
+        };
         rig.introduce();
         rig
     }
@@ -98,11 +119,18 @@ impl Rig {
         }
     }
 
-    fn introduce(&mut self) {
+    /// What a host tells its store as it begins, or when the config changes.
+    pub(super) fn introduce(&mut self) {
+        let db = self.core.connection().unwrap();
+        db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
         self.run(Command::Rules(self.rules()));
         self.run(Command::ChannelsPresent(vec!["hook".into()]));
-        let on_abort = self.on_abort;
-        let rules = ChannelRules { on_abort, ..channel_rules(self.means.clone()) };
+        let rules = ChannelRules {
+            on_abort: self.on_abort,
+            failure_notice: self.failure_notice.clone(),
+            pace: self.pace,
+            ..channel_rules(self.means.clone())
+        };
         self.run(Command::Channel(rules));
     }
 
@@ -121,7 +149,29 @@ impl Rig {
     }
 
     pub(super) fn try_run(&mut self, command: Command) -> Result<Answer, StoreError> {
-        self.core.apply(self.now, vec![command]).pop().unwrap()
+        let again = if self.twice { twice::again(&command) } else { None };
+        let answer = self.core.apply(self.now, vec![command]).pop().unwrap();
+        if let Some(again) = again.filter(|_| answer.is_ok()) {
+            let before = twice::rows(self.core.connection().unwrap());
+            self.core.apply(self.now, vec![again.clone()]).pop().unwrap().unwrap();
+            twice::compare(&before, &twice::rows(self.core.connection().unwrap()), &again);
+        }
+        answer
+    }
+
+    /// A read on the writer's own connection, which is quick and knows the boot and its ages.
+    pub(super) fn ask(&self, query: &Query) -> Rows {
+        let limits = DeliveryLimits::default();
+        let id = "SELECT id FROM channel WHERE name = 'hook'";
+        let db = self.core.connection().unwrap();
+        let id = db.prepare_cached(id).unwrap().query_row([], |row| row.get(0)).unwrap();
+        let ages = AgeRules {
+            boot: Some(BootId(self.boot)),
+            turn_age_max_ms: TurnLimits::default().age_max_ms,
+            channels: vec![(id, limits.age_max_ms, limits.expire_action)],
+            ..AgeRules::default()
+        };
+        Reader { db, ages: &ages }.run(query).unwrap()
     }
 
     pub(super) fn run(&mut self, command: Command) -> Answer {
@@ -210,14 +260,14 @@ impl Rig {
     }
 
     pub(super) fn turn(&self, id: TurnId) -> TurnDetail {
-        match self.read().read(&Query::Turn { id, payload: false }).unwrap() {
+        match self.ask(&Query::Turn { id, payload: false }) {
             Rows::Turn(Some(turn)) => *turn,
             other => panic!("{other:?}"),
         }
     }
 
     pub(super) fn outbox(&self) -> Vec<DeliveryRow> {
-        match self.read().read(&Query::Outbox(ListFilter::default())).unwrap() {
+        match self.ask(&Query::Outbox(ListFilter::default())) {
             Rows::Deliveries(rows) => rows,
             other => panic!("{other:?}"),
         }

@@ -6,13 +6,16 @@ use super::*;
 impl World {
     /// A person orders something for many rows at once; what may not be done is refused row by row.
     pub(super) fn order_many(&mut self) {
-        let rows: Vec<ReplayOf> = match self.chance.random_range(0..3) {
-            0 => self.rig.outbox().into_iter().map(|row| ReplayOf::Delivery(row.id)).collect(),
-            _ => self.accepted.values().map(|turn| ReplayOf::Turn(*turn)).collect(),
+        let outbox = self.chance.random_bool(0.4);
+        let rows: Vec<ReplayOf> = match outbox {
+            true => self.rig.outbox().into_iter().map(|row| ReplayOf::Delivery(row.id)).collect(),
+            false => self.accepted.values().map(|turn| ReplayOf::Turn(*turn)).collect(),
         };
-        let act = match self.chance.random_range(0..3) {
+        let hows = [Resolution::Delivered, Resolution::Resend, Resolution::Drop];
+        let act = match self.chance.random_range(0..4) {
             0 => BulkAct::Replay { force: self.chance.random_bool(0.2) },
-            1 => BulkAct::Purge(PurgeReach::AtRest),
+            1 if outbox => BulkAct::Resolve(hows[self.chance.random_range(0..3)]),
+            2 => BulkAct::Purge(PurgeReach::AtRest),
             // The channel is in the config: nothing live may go.
             _ => BulkAct::Purge(PurgeReach::RemovedChannels),
         };
@@ -66,7 +69,7 @@ impl World {
                 }
             }
         }
-        self.sweep(true);
+        self.sweep();
     }
 
     /// A worker is paused past its claim: its claim is swept, its answer may come later.
@@ -84,19 +87,25 @@ impl World {
             let index = self.chance.random_range(0..self.sending.len());
             let row = self.sending.swap_remove(index);
             let claim = row.claim;
-            if row.work == DeliveryWork::Send {
-                let shown = self.chance.random_bool(0.6);
-                if shown {
-                    *self.receiver.shown.entry(claim.delivery).or_default() += 1;
-                }
-                self.receiver.known.insert(claim.delivery, Known::Ambiguous);
-                self.late.push((claim, shown));
-                let fault = fault("claim_expired");
-                self.rig.run(Command::Sweep(SweepStep::LoseSend { claim, fault }));
-            } else {
-                self.rig.run(Command::Sweep(SweepStep::LoseAsk { claim }));
-            }
+            let step = match self.pause_a_call(&row) {
+                DeliveryWork::Send => SweepStep::LoseSend { claim, fault: fault("claim_expired") },
+                DeliveryWork::Ask { .. } => SweepStep::LoseAsk { claim },
+            };
+            self.rig.run(Command::Sweep(step));
         }
+    }
+
+    /// A call whose worker is about to lose its claim: it goes on all the same.
+    pub(super) fn pause_a_call(&mut self, row: &ClaimedDelivery) -> DeliveryWork {
+        if row.work == DeliveryWork::Send {
+            let shown = self.chance.random_bool(0.6);
+            if shown {
+                *self.receiver.shown.entry(row.claim.delivery).or_default() += 1;
+            }
+            self.receiver.known.insert(row.claim.delivery, Known::Ambiguous);
+            self.late.push((row.claim, shown));
+        }
+        row.work
     }
 
     /// A late answer of a lost try or call, or a late receipt of the platform.

@@ -63,7 +63,7 @@ impl World {
         };
         for digest in contents {
             let query = Query::Blob(BlobQuery::Kept { digest });
-            let kept = self.rig.read().read(&query).unwrap();
+            let kept = self.rig.ask(&query);
             assert_eq!(kept, Rows::Blob(BlobRows::Kept(false)), "a content that a row has is gone");
         }
     }

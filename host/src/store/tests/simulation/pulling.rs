@@ -45,6 +45,7 @@ impl World {
                 other => panic!("a claim asked again was {other:?}"),
             }
         }
+        self.holds(held.token.0, LEASE_MS);
         self.pulled.push(held);
     }
 

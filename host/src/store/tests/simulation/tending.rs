@@ -3,29 +3,11 @@
 use super::*;
 
 impl World {
-    pub(super) fn sweep(&mut self, after_crash: bool) {
+    pub(super) fn sweep(&mut self) {
         self.sweep_files();
-        let claims = Query::Claims { after_turn: 0, after_delivery: 0, rows_max: 1_000 };
-        if after_crash {
-            let Rows::Claims(claims) = self.rig.read().read(&claims).unwrap() else { panic!() };
-            for row in claims.turns {
-                let claim = row.claim;
-                let step = match row.pulled {
-                    Some(_) => SweepStep::AdoptLease { claim },
-                    None => SweepStep::LoseTurn { claim, loss: Loss::HostLost },
-                };
-                self.rig.run(Command::Sweep(step));
-            }
-            for row in claims.deliveries {
-                let claim = row.claim;
-                let step = if row.asks {
-                    SweepStep::LoseAsk { claim }
-                } else {
-                    SweepStep::LoseSend { claim, fault: fault("host_lost") }
-                };
-                self.rig.run(Command::Sweep(step));
-            }
-        }
+        self.release_future();
+        self.sweep_claims();
+        self.sweep_ages();
         if self.chance.random_bool(0.3) {
             self.rig.run(Command::Sweep(SweepStep::Prune { rows_max: 10 }));
         }
