@@ -29,6 +29,8 @@ use crate::store::Resolution;
 const SEEDS: u64 = 120;
 const STEPS: u32 = 200;
 const SHRINKS_MAX: u32 = 3_000;
+/// A failure is told within a minute, in whatever form it has by then.
+const SHRINKS_FOR_MS: u32 = 20_000;
 const ROOMS: [&str; 2] = ["red", "green"];
 const RATE_WAIT_MS: i64 = 9_000;
 const NOT_STARTED_WAIT_MS: i64 = 3_000;
@@ -200,6 +202,7 @@ fn run(seed: u64, steps: u32) -> u64 {
     let config = Config {
         cases: 1,
         max_shrink_iters: SHRINKS_MAX,
+        max_shrink_time: SHRINKS_FOR_MS,
         failure_persistence: None,
         ..Config::default()
     };
