@@ -98,7 +98,9 @@ fn is_ours(name: &str) -> bool {
     OURS.iter().any(|ours| name.starts_with(ours))
 }
 
-/// Hard links to all that cargo built of other people's crates.
+/// All that cargo built of other people's crates, as it is: large files by hard links, for compilers
+/// put a new file in the place of an old one; small ones by copies with their times, for cargo writes
+/// into them.
 pub(super) fn reuse_dependencies(from: &Path, to: &Path) -> Result<()> {
     for part in [".fingerprint", "build", "deps"] {
         let Ok(entries) = fs::read_dir(from.join(part)) else { continue };
@@ -110,29 +112,39 @@ pub(super) fn reuse_dependencies(from: &Path, to: &Path) -> Result<()> {
             if is_ours(&name.to_string_lossy()) || place.exists() {
                 continue;
             }
-            link_all(&entry.path(), &place)?;
+            share_all(&entry.path(), &place)?;
         }
     }
     Ok(())
 }
 
-fn link_all(from: &Path, to: &Path) -> Result<()> {
+fn share_all(from: &Path, to: &Path) -> Result<()> {
     for entry in WalkDir::new(from) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            // Another build may be at work there; what it is at work on is built again here.
-            Err(_) => continue,
-        };
+        // Another build may be at work there; what it is at work on is built again here.
+        let Ok(entry) = entry else { continue };
         let inner = entry.path().strip_prefix(from)?;
         // Joined with nothing, a file's path would end like a folder's.
         let place = if inner.as_os_str().is_empty() { to.to_owned() } else { to.join(inner) };
         if entry.file_type().is_dir() {
             fs::create_dir_all(&place)?;
-        } else if fs::hard_link(entry.path(), &place).is_err() {
-            // Another file system, or another build has just removed it there: built again here.
-            let _ = fs::copy(entry.path(), &place);
+        } else if !is_library(entry.path()) || fs::hard_link(entry.path(), &place).is_err() {
+            copy_with_time(entry.path(), &place)?;
         }
     }
+    Ok(())
+}
+
+fn is_library(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "rlib" || end == "rmeta")
+}
+
+/// Cargo goes by the times of what it built.
+fn copy_with_time(from: &Path, to: &Path) -> Result<()> {
+    let made = fs::metadata(from).and_then(|meta| meta.modified());
+    let Ok(made) = made else { return Ok(()) };
+    fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
+    // What may not be written to may be read, and that is enough to set its time.
+    fs::File::open(to)?.set_modified(made)?;
     Ok(())
 }
 
@@ -189,6 +201,12 @@ mod tests {
         assert!(to.join("deps/libserde-1.rlib").is_file());
         assert!(to.join("build/ring-1/output").is_file());
         assert!(!to.join("deps/liblastword-1.rlib").exists());
+        // What cargo writes into is another file, of the same time.
+        let output = |folder: &Path| folder.join("build/ring-1/output");
+        let time = |folder: &Path| fs::metadata(output(folder)).unwrap().modified().unwrap();
+        assert_eq!(time(&from), time(&to));
+        fs::write(output(&to), "y").unwrap();
+        assert_eq!(fs::read_to_string(output(&from)).unwrap(), "x");
         fs::remove_dir_all(from).unwrap();
         fs::remove_dir_all(to).unwrap();
     }
