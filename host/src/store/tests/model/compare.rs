@@ -2,7 +2,7 @@
 //! decided is taken over where it lies within what the model allows.
 
 use super::pair::{Held, Pair, same};
-use super::spec::{NEVER, Span};
+use super::spec::Span;
 use crate::lifecycle::delivery::DeliveryState;
 use crate::lifecycle::id::ClaimToken;
 use crate::lifecycle::turn::TurnState;
@@ -77,7 +77,7 @@ fn deliveries(pair: &mut Pair) -> Held {
         if it.state.is_live() && it.token.is_none() {
             same(&at("head"), it.head, row.get(8).unwrap())?;
             if it.head {
-                within(&at("next"), &mut it.next, row.get::<_, i64>(9).unwrap().min(NEVER))?;
+                within(&at("next"), &mut it.next, row.get(9).unwrap())?;
             }
         }
         let token = row.get::<_, Option<i64>>(10).unwrap().map(ClaimToken);

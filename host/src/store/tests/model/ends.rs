@@ -124,7 +124,13 @@ impl Spec {
         match facts.state {
             State::UnknownOpen | State::UnknownHeld => self.rest(row, State::Delivered, None),
             State::Queued if facts.call > 0 => self.rest(row, State::Delivered, None),
-            _ => {}
+            // At the adapter again: the end of that attempt finds the proof. At rest: it stays.
+            State::Queued
+            | State::Sending
+            | State::Delivered
+            | State::Dead
+            | State::Cancelled
+            | State::Expired => {}
         }
     }
 

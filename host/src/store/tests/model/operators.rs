@@ -57,7 +57,7 @@ impl Pair {
         let held: Vec<usize> = (0..self.spec.rows.len()).filter(held).collect();
         // Mostly a held one; at times any.
         let row = match place(held.len(), row) {
-            Some(place) if row % 4 > 0 => held[place],
+            Some(place) if !row.is_multiple_of(4) => held[place],
             _ => match place(self.spec.rows.len(), row) {
                 Some(row) => row,
                 None => return Ok(()),

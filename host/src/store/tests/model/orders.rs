@@ -49,7 +49,12 @@ impl Spec {
         let failed = match facts.state {
             TurnState::Failed => facts.code.as_deref() != Some("outcome_unknown"),
             TurnState::Expired => true,
-            _ => false,
+            TurnState::Queued
+            | TurnState::Running
+            | TurnState::Delivering
+            | TurnState::Delivered
+            | TurnState::Silent
+            | TurnState::Aborted => false,
         };
         let before = self.turns.iter().any(|it| it.replay_of == Some(turn) && !it.gone);
         if facts.gone || !failed || (before && !force) {
