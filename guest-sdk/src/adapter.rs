@@ -123,11 +123,27 @@ impl Target {
 
     /// Lets the host add a header, from a template of settings and secrets.
     #[must_use]
-    pub fn inject_header(mut self, name: &str, template: &str) -> Target {
-        self.inject.push(Injection {
-            place: Placement::Header(name.to_owned()),
-            credential: Credential::Text(template.to_owned()),
-        });
+    pub fn inject_header(self, name: &str, template: &str) -> Target {
+        self.inject(Placement::Header(name.to_owned()), template)
+    }
+
+    /// Lets the host put a path in front of every route, as `/bot{secret.token}`, from a template of
+    /// settings and secrets.
+    #[must_use]
+    pub fn inject_path_prefix(self, template: &str) -> Target {
+        self.inject(Placement::PathPrefix, template)
+    }
+
+    /// Lets the host add a field to every body that is a form, from a template of settings and
+    /// secrets.
+    #[must_use]
+    pub fn inject_form_field(self, name: &str, template: &str) -> Target {
+        self.inject(Placement::FormField(name.to_owned()), template)
+    }
+
+    fn inject(mut self, place: Placement, template: &str) -> Target {
+        let credential = Credential::Text(template.to_owned());
+        self.inject.push(Injection { place, credential });
         self
     }
 }

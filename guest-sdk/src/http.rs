@@ -198,6 +198,13 @@ pub struct Response {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableAnswer(String);
 
+impl UnreadableAnswer {
+    /// For a platform that says "ok" in its body: what is wrong with it, without quoting it.
+    pub fn new(why: impl Into<String>) -> UnreadableAnswer {
+        UnreadableAnswer(why.into())
+    }
+}
+
 impl std::fmt::Display for UnreadableAnswer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "the platform's answer is not understood: {}", self.0)

@@ -1,5 +1,7 @@
 //! What a manifest must hold to, as far as it can be seen without an operator.
 
+use std::collections::BTreeMap;
+
 use super::route::{Piece, pieces};
 use crate::adapter::{
     Credential, Manifest, Origin, SecretEncoding, SecretSlot, SecretUses, Target,
@@ -27,6 +29,17 @@ pub(super) fn decode_secret(
         SecretEncoding::Base64 => from_base64(bare),
     };
     key.ok_or_else(|| format!("the secret `{name}` is not encoded as the manifest says"))
+}
+
+/// What the schema gives to settings that the operator leaves out, as the real host applies it: on
+/// the first level.
+pub(super) fn setting_defaults(manifest: &Manifest) -> BTreeMap<String, String> {
+    let schema: serde_json::Value =
+        serde_json::from_str(&manifest.settings_schema).unwrap_or_default();
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    properties
+        .filter_map(|(name, property)| Some((name.clone(), property.get("default")?.to_string())))
+        .collect()
 }
 
 pub(super) fn validate(manifest: &Manifest) -> Result<(), String> {

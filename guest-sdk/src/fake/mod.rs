@@ -216,7 +216,11 @@ impl Host {
         if let Err(sentence) = manifest::validate(&described) {
             panic!("the manifest is not valid: {sentence}");
         }
-        with(|world| world.manifest = Some(described));
+        let defaults = manifest::setting_defaults(&described);
+        with(|world| {
+            world.settings = defaults;
+            world.manifest = Some(described);
+        });
         host
     }
 

@@ -18,6 +18,8 @@ use crate::store::{ChannelSwitch, Command, Query, Rows, StoreError};
 const BACKOFF_MS: (u64, u64) = (1_000, 60_000);
 /// Polls that bring nothing come at most so often: a platform that cannot wait is no hot loop.
 const EMPTY_MS: u64 = 1_000;
+/// How often an adapter is asked that said that it does not poll.
+const REST_MS: u64 = 300_000;
 
 /// What a poller remembers between two polls.
 #[derive(Debug, Default)]
@@ -171,7 +173,12 @@ async fn on_error(
         }
         PollError::Failed(CallError::Unauthorized(fault)) => pause(hub, channel, fault).await,
         PollError::Failed(CallError::Unsupported) => {
-            poller.back_off(hub, channel, "unsupported", "the adapter says that it cannot poll")
+            // No failure: with these settings the platform pushes. It is asked now and then all
+            // the same, since what was registered there may have to be registered again.
+            poller.failures = 0;
+            let why = "with these settings the adapter does not poll";
+            tell(hub, channel, PollerState::Resting, Some(("unsupported", why)));
+            After::Wait(REST_MS)
         }
         PollError::CursorLost(fault) => gap(hub, channel, poller, &fault).await,
         PollError::Conflict(fault) => {

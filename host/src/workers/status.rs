@@ -89,6 +89,8 @@ pub enum PollerState {
     Conflict,
     /// The channel is paused.
     Paused,
+    /// The adapter does not poll with these settings.
+    Resting,
     Stopped,
 }
 

@@ -89,6 +89,18 @@ async fn polls_that_fail_back_off_and_heed_a_rate_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_adapter_that_does_not_poll_with_its_settings_rests_and_is_no_failure() {
+    let bench = polling().await;
+    let rest = || Poll::Say(PollError::Failed(CallError::Unsupported));
+    bench.adapter.polls.lock().unwrap().extend([rest(), rest()]);
+    bench.wait(10).await;
+    let status = bench.workers.status().pollers[&CHANNEL.into()].clone();
+    assert_eq!((status.state, status.code.as_deref()), (PollerState::Resting, Some("unsupported")));
+    bench.wait(599_000).await;
+    assert_eq!(times(&bench), [0, 300_000]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn refused_credentials_pause_the_poller_until_the_channel_is_resumed() {
     let bench = polling().await;
     let refused = CallError::Unauthorized(Fault::new("401", "bad token"));
