@@ -44,6 +44,6 @@ fn encode(contract: &Path, worlds: &Path, text: &Path) -> Result<Vec<u8>> {
     let package = resolve.push_file(worlds)?;
     let world = resolve.select_world(&[package], Some(world.trim()))?;
     let mut module = wat::parse_str(&source)?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
     component::encode(&module)
 }

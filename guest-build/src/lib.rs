@@ -1,13 +1,15 @@
 //! Builds guests: finds a way to compile for WebAssembly on this machine, compiles the crates of
-//! the guests' workspace, and leaves components in `target/guests`.
+//! the guests' workspace, and leaves components in `target/guests`; and makes and builds the projects
+//! of adapter authors, in three languages.
 //!
-//! It knows the layout of this repository and cargo. It does not know the host: what a component
+//! It knows the layout of this repository and of such projects, and cargo. It does not know the host: what a component
 //! must export, admission decides.
 
 mod catalogue;
 mod compile;
 mod component;
 mod handwritten;
+pub mod project;
 mod toolchain;
 
 use std::fs::File;

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod env;
 pub mod files;
 pub mod gate;

@@ -117,6 +117,11 @@ fn tools() -> Result<()> {
             bail!("cargo {subcommand} is missing: run `rustup component add {component}`");
         }
     }
+    // The guide for adapter authors is run in all of its languages.
+    let npm = Command::new("npm").arg("--version").stdout(Stdio::null()).status();
+    if !npm.is_ok_and(|status| status.success()) {
+        bail!("npm is missing, which the guide's JavaScript needs: install Node.js 20 or newer");
+    }
     Ok(())
 }
 

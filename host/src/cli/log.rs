@@ -9,12 +9,16 @@ use super::output::Failure;
 use crate::env;
 
 const FILTER_VARIABLE: &str = "LASTWORD_LOG";
-const FILTER_DEFAULT: &str = "info";
 
-/// Starts logging.
-pub(super) fn init(format: LogFormat) -> Result<(), Failure> {
+/// What a host shows where nobody asks for more or less.
+pub(super) const FILTER_DEFAULT: &str = "info";
+/// What an adapter's author sees of the one channel that is tried: its every line and request.
+pub(super) const FILTER_LOUD: &str = "info,lastword::adapter=debug,lastword::sandbox=debug";
+
+/// Starts logging; `filter` holds where the environment asks for nothing else.
+pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), Failure> {
     let wanted = env::variable(FILTER_VARIABLE);
-    let wanted = wanted.as_ref().map_or(Some(FILTER_DEFAULT), |text| text.to_str());
+    let wanted = wanted.as_ref().map_or(Some(filter), |text| text.to_str());
     let filter = wanted.and_then(|text| EnvFilter::try_new(text).ok()).ok_or_else(|| {
         Failure::wrong(format!(
             "{FILTER_VARIABLE} is no filter: write a level such as \"info\" or \"debug\", or \

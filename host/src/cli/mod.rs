@@ -8,12 +8,14 @@ mod args;
 mod backup;
 mod change;
 mod check;
+mod conformance;
 mod dashboard;
 mod doctor;
 mod grant;
 mod import;
 mod init;
 mod inspect;
+mod kit;
 mod lists;
 mod log;
 mod orders;
@@ -37,7 +39,7 @@ use crate::config::Config;
 use crate::env::Env;
 use crate::runtime::{self, RunOptions};
 use args::{
-    AdapterCommand, ChannelsCommand, Command, ImportCommand, Line, OutboxCommand, RunArgs,
+    AdapterCommand, ChannelsCommand, Command, ImportCommand, Line, LogFormat, OutboxCommand,
     TurnsCommand,
 };
 use change::Change;
@@ -74,7 +76,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
     let config = || load(&line.config);
     match line.command {
-        Command::Run(args) => run(config()?, &args),
+        Command::Run(args) => run(config()?, args.log_format, log::FILTER_DEFAULT),
         Command::Check => check::check(&line.config, output),
         Command::Init => init::init(&line.config, output),
         Command::Status => {
@@ -133,6 +135,7 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             false => inspect::inspect(&file, output),
         },
         Command::Adapter(AdapterCommand::Grant(args)) => grant::grant(&config()?, &args, output),
+        Command::Adapter(AdapterCommand::Kit(command)) => kit::run(command, output),
     }
 }
 
@@ -174,8 +177,9 @@ where
     runtime.block_on(async { work(Env::system()).await })
 }
 
-fn run(config: Config, args: &RunArgs) -> Result<(), Failure> {
-    log::init(args.log_format)?;
+/// Runs a host until it is stopped; `filter` says what its log shows.
+fn run(config: Config, format: LogFormat, filter: &str) -> Result<(), Failure> {
+    log::init(format, filter)?;
     wait_for(async |_| {
         let ready = |address| {
             // Where nobody reads it any more, the host runs all the same.

@@ -330,3 +330,11 @@ fn read_channels(
     });
     read.collect()
 }
+
+/// Reads a TOML document that is no config: recordings of the conformance suite.
+///
+/// # Errors
+/// The parser's words, with the line.
+pub(crate) fn read_document<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| error.to_string())
+}

@@ -20,7 +20,7 @@ use super::jobs::Describe;
 use super::limits::CallLimits;
 use super::manifest::{Manifest, Offers};
 use super::run::{Callee, Terms};
-use super::spec::{ChannelSpec, Refusal};
+use super::spec::{ChannelSpec, Refusal, Rehearsal};
 use super::state::StateSource;
 use super::stop::StopSignal;
 use super::{text, wasi};
@@ -84,7 +84,21 @@ impl Adapter {
         state: Arc<dyn StateSource>,
         blobs: Arc<dyn BlobStore>,
     ) -> Result<Channel, Refusal> {
-        Channel::bind(self, spec, state, blobs).await
+        Channel::bind(self, spec, state, blobs, None).await
+    }
+
+    /// Binds it where a test owns time, chance and the moment of the host's death.
+    ///
+    /// # Errors
+    /// As [`Adapter::bind`].
+    pub async fn rehearse(
+        &self,
+        spec: ChannelSpec,
+        state: Arc<dyn StateSource>,
+        blobs: Arc<dyn BlobStore>,
+        rehearsal: Rehearsal,
+    ) -> Result<Channel, Refusal> {
+        Channel::bind(self, spec, state, blobs, Some(rehearsal)).await
     }
 }
 

@@ -15,7 +15,7 @@ use super::limits::{CallLimits, EngineConfig};
 use super::manifest::{Manifest, Origin, Target};
 use super::schema;
 use super::secrets::{Vault, listed};
-use super::spec::{ChannelSpec, Grants};
+use super::spec::{ChannelSpec, Grants, Rehearsal};
 use super::state::{StateSize, StateSource};
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
@@ -33,6 +33,8 @@ pub(super) struct Bound {
     pub(super) quota: StateSize,
     pub(super) limits: Arc<CallLimits>,
     pub(super) declares_send: bool,
+    /// For the conformance suite alone.
+    pub(super) rehearsal: Option<Rehearsal>,
 }
 
 impl Bound {
@@ -109,6 +111,7 @@ impl Bound {
             quota: StateSize { bytes: spec.limits.state_bytes, keys: spec.limits.state_keys },
             limits: Arc::new(spec.limits),
             declares_send: manifest.declares_send(),
+            rehearsal: None,
         })
     }
 }

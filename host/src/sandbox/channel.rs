@@ -15,7 +15,9 @@ use super::jobs::{
 };
 use super::lanes::Lane;
 use super::run::Terms;
-use super::spec::{Activity, Batch, ChannelSpec, PollError, Refusal, WebhookReply, WebhookRequest};
+use super::spec::{
+    Activity, Batch, ChannelSpec, PollError, Refusal, Rehearsal, WebhookReply, WebhookRequest,
+};
 use super::state::StateSource;
 use super::stop::StopSignal;
 use crate::lifecycle::id::{BlobId, ChannelName};
@@ -52,6 +54,7 @@ impl Channel {
         spec: ChannelSpec,
         state: Arc<dyn StateSource>,
         blobs: Arc<dyn BlobStore>,
+        rehearsal: Option<Rehearsal>,
     ) -> Result<Self, Refusal> {
         let engine = &adapter.0.engine.0;
         let bound = Bound::new(
@@ -63,7 +66,7 @@ impl Channel {
             &engine.dialer,
             &engine.config,
         )?;
-        let bound = Arc::new(bound);
+        let bound = Arc::new(Bound { rehearsal, ..bound });
         let permits = || Arc::new(Semaphore::new(bound.limits.calls_at_once as usize));
         let (outward, inward) = (permits(), permits());
         let (adapter, lane) = (adapter.clone(), engine.runner.lanes.lane());

@@ -1,6 +1,7 @@
 //! The one engine of a host: its configuration, its pools and its linker. Everything that the
 //! contract does not need is off, and says why.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -55,6 +56,23 @@ impl Engine {
     /// # Errors
     /// A sentence, where the system gives no memory or the cache cannot be kept private.
     pub fn new(env: Env, config: EngineConfig) -> Result<Self, Refusal> {
+        Self::with_stage(env, config, None)
+    }
+
+    /// An engine whose every connection leads to `stage`, where a test plays the platforms: no name
+    /// is looked up, and nothing leaves the machine.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn rehearsing(env: Env, config: EngineConfig, stage: SocketAddr) -> Result<Self, Refusal> {
+        Self::with_stage(env, config, Some(stage))
+    }
+
+    fn with_stage(
+        env: Env,
+        config: EngineConfig,
+        stage: Option<SocketAddr>,
+    ) -> Result<Self, Refusal> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Refusal::one(format!("the sandbox cannot start: {what}: {error}"))
         };
@@ -68,6 +86,10 @@ impl Engine {
             None => None,
         };
         let dialer = Dialer::new(env.clone(), Arc::new(SystemResolver)).map_err(Refusal::one)?;
+        let dialer = match stage {
+            Some(stage) => dialer.staged(stage),
+            None => dialer,
+        };
         let runner = Runner {
             env: env.clone(),
             permits: Arc::new(Semaphore::new(config.calls_max as usize)),

@@ -87,8 +87,23 @@ impl Guest {
     /// Counts a call of an import that has no error to give: over the cap it traps.
     pub(super) fn count(&mut self) -> Result<()> {
         self.meter.host_calls = self.meter.host_calls.saturating_add(1);
+        self.rehearse()?;
         if self.meter.host_calls > self.limits.host_calls {
             wasmtime::bail!("the call made more than {} host calls", self.limits.host_calls);
+        }
+        Ok(())
+    }
+
+    /// Ends the call where a rehearsal wants the host to die.
+    fn rehearse(&self) -> Result<()> {
+        if let Standing::Calling(bound, _) = &self.standing
+            && let Some(rehearsal) = bound.rehearsal
+            && rehearsal.ended_at_host_call == Some(self.meter.host_calls)
+        {
+            wasmtime::bail!(
+                "the rehearsal ends the call at its host call {}",
+                self.meter.host_calls
+            );
         }
         Ok(())
     }
@@ -101,6 +116,7 @@ impl Guest {
     pub(super) fn count_typed(&mut self) -> Result<std::result::Result<(), String>> {
         let most = self.limits.host_calls;
         self.meter.host_calls = self.meter.host_calls.saturating_add(1);
+        self.rehearse()?;
         if self.meter.host_calls > most.saturating_add(OVER_CAP_TYPED_MAX) {
             wasmtime::bail!("the call made more than {most} host calls and did not stop");
         }
@@ -207,8 +223,11 @@ impl ResourceLimiter for Meter {
 #[derive(Clone)]
 pub(super) enum Chance {
     Env(Env),
-    /// `describe`: the same bytes say the same, wherever and whenever they are asked.
-    Fixed(Arc<Mutex<StdRng>>),
+    /// `describe`, and rehearsals: the same bytes say the same, wherever and whenever they are asked.
+    Fixed {
+        now_ms: u64,
+        rng: Arc<Mutex<StdRng>>,
+    },
 }
 
 /// What the clock says during `describe`: 2025-01-01T00:00:00Z.
@@ -217,27 +236,33 @@ const FIXED_NOW_MS: u64 = 1_735_689_600_000;
 impl Chance {
     /// The source of `describe`.
     pub(super) fn fixed() -> Self {
-        Self::Fixed(Arc::new(Mutex::new(StdRng::seed_from_u64(0x6c61_7374_776f_7264))))
+        Self::fixed_at(FIXED_NOW_MS)
+    }
+
+    /// The source of a rehearsal.
+    pub(super) fn fixed_at(now_ms: u64) -> Self {
+        let rng = StdRng::seed_from_u64(0x6c61_7374_776f_7264);
+        Self::Fixed { now_ms, rng: Arc::new(Mutex::new(rng)) }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
         match self {
             Self::Env(env) => u64::try_from(env.now().wall_ms).unwrap_or(0),
-            Self::Fixed(_) => FIXED_NOW_MS,
+            Self::Fixed { now_ms, .. } => *now_ms,
         }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
         match self {
             Self::Env(env) => env.elapsed(),
-            Self::Fixed(_) => Duration::ZERO,
+            Self::Fixed { .. } => Duration::ZERO,
         }
     }
 
     pub(super) fn fill(&self, bytes: &mut [u8]) {
         match self {
             Self::Env(env) => env.fill(bytes),
-            Self::Fixed(rng) => {
+            Self::Fixed { rng, .. } => {
                 rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes)
             }
         }

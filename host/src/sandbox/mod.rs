@@ -67,7 +67,8 @@ pub use manifest::{
 pub use secrets::SecretMap;
 pub use signature::{SIGNATURE_BYTES_MAX, Signed, Signer, TrustedKey, signing_line, verify};
 pub use spec::{
-    Activity, Batch, ChannelSpec, Grants, PollError, Refusal, WebhookReply, WebhookRequest,
+    Activity, Batch, ChannelSpec, Grants, PollError, Refusal, Rehearsal, WebhookReply,
+    WebhookRequest,
 };
 pub use state::{StateSize, StateSource, StateUnavailable};
 pub use stop::{StopHandle, StopSignal, stop_pair};

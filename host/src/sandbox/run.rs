@@ -130,7 +130,11 @@ impl Runner {
         let (channel, guard, chance) = match &standing {
             Standing::Unbound => ("", None, (self.chance_unbound)(&self.env)),
             Standing::Checking(bound) | Standing::Calling(bound, _) => {
-                (bound.name.0.as_str(), Some(bound.guard.clone()), Chance::Env(self.env.clone()))
+                let chance = match bound.rehearsal {
+                    None => Chance::Env(self.env.clone()),
+                    Some(rehearsal) => Chance::fixed_at(rehearsal.now_ms),
+                };
+                (bound.name.0.as_str(), Some(bound.guard.clone()), chance)
             }
         };
         let log = LogSink::new(channel, &callee.digest, call, guard, &limits);

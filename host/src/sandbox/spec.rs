@@ -31,6 +31,15 @@ pub struct Grants {
     pub private_targets: BTreeSet<String>,
 }
 
+/// How a channel is called where a test owns time, chance and the moment of the host's death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// What the guest's clock says throughout.
+    pub now_ms: u64,
+    /// The call traps where it makes this host call, counted from 1.
+    pub ended_at_host_call: Option<u32>,
+}
+
 /// A request of a platform, as it came; the host makes the whole address from `public_url`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebhookRequest {

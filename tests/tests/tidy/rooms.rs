@@ -9,7 +9,7 @@ use crate::{Source, hold};
 
 /// Each room and what it may name of the crate. `env` is everybody's: it alone asks the system for
 /// time, ids and chance. `gate` holds what workers, handlers and callers share in memory.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("lifecycle", &[]),
     ("env", &["lifecycle"]),
     ("config", &["env", "lifecycle"]),
@@ -17,6 +17,8 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("handler", &["env", "gate", "lifecycle"]),
     ("sandbox", &["env", "lifecycle"]),
     ("store", &["env", "lifecycle"]),
+    // It holds adapters against recordings, without a host around them.
+    ("conformance", &["config", "env", "lifecycle", "sandbox"]),
     // Contents on disk, and their rows.
     ("files", &["env", "lifecycle", "store"]),
     ("workers", &["env", "files", "gate", "handler", "lifecycle", "sandbox", "store"]),
@@ -37,7 +39,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
         ],
     ),
     // It shows rows, and reads the config to find them.
-    ("cli", &["config", "env", "lifecycle", "runtime", "store"]),
+    ("cli", &["config", "conformance", "env", "lifecycle", "runtime", "store"]),
     // The guard and the sandbox's children are the same binary and must start before anything else.
     ("main", &["cli", "handler", "sandbox"]),
 ];

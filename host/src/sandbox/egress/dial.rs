@@ -48,6 +48,8 @@ pub(in crate::sandbox) struct Dialer {
     /// By channel, of which the config has a bounded number: kept here, where a channel that is bound
     /// anew finds what it sent before.
     days: Arc<Mutex<BTreeMap<ChannelName, Arc<DayBudget>>>>,
+    /// Where a test plays every platform, without TLS and whatever its address.
+    stage: Option<SocketAddr>,
 }
 
 /// Why there is no connection; no byte of a request left in any case.
@@ -78,7 +80,12 @@ impl Dialer {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = TlsConnector::from(Arc::new(config));
-        Ok(Self { env, resolver, tls, days: Arc::default() })
+        Ok(Self { env, resolver, tls, days: Arc::default(), stage: None })
+    }
+
+    /// Leads every connection to one address, where a test plays all platforms.
+    pub(in crate::sandbox) fn staged(self, stage: SocketAddr) -> Self {
+        Self { stage: Some(stage), ..self }
     }
 
     /// What the channel sent within the last 24 hours, under whatever adapter.
@@ -105,7 +112,10 @@ impl Dialer {
         reach: Reach,
         deadline: Duration,
     ) -> Result<Connection, NoConnection> {
-        let addresses = self.checked_addresses(authority, reach).await?;
+        let addresses = match self.stage {
+            Some(stage) => vec![stage],
+            None => self.checked_addresses(authority, reach).await?,
+        };
         let tried = addresses.len().min(ADDRESSES_TRIED_MAX);
         let mut last = "the name has no address".to_owned();
         for (place, address) in addresses.into_iter().take(tried).enumerate() {
@@ -152,9 +162,9 @@ impl Dialer {
         let tcp = tcp.map_err(|error| format!("it cannot be connected to: {}", error.kind()))?;
         // Without it a small request may wait for an acknowledgement.
         let _ = tcp.set_nodelay(true);
-        let stream = match authority.scheme {
-            Scheme::Http => Stream::Plain(tcp),
-            Scheme::Https => {
+        let stream = match (authority.scheme, self.stage) {
+            (Scheme::Http, _) | (Scheme::Https, Some(_)) => Stream::Plain(tcp),
+            (Scheme::Https, None) => {
                 let name = ServerName::try_from(authority.host.clone());
                 let name = name.map_err(|_| "its host is no name for TLS".to_owned())?;
                 let tls = self.tls.connect(name, tcp).await;
