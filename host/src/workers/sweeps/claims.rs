@@ -12,13 +12,15 @@ use crate::workers::rules::STORE_RETRY_MS;
 
 /// Claims of each kind that are looked at together.
 const PAGE_ROWS: u32 = 500;
+/// Between two looks at claims of this start that are over.
+const SECOND_LOOK_MS: u64 = 1_000;
 
 /// One pass over all claims, page by page.
 pub(super) async fn run(hub: &Hub) -> Report {
     let mut report = Report::default();
     let (mut after_turn, mut after_delivery) = (0, 0);
     loop {
-        let page = match page(hub, after_turn, after_delivery).await {
+        let page = match settled_page(hub, after_turn, after_delivery).await {
             Ok(page) => page,
             Err(error) => {
                 report.fail("claims", error);
@@ -48,6 +50,25 @@ async fn page(hub: &Hub, after_turn: i64, after_delivery: i64) -> Result<Claims,
         Rows::Claims(claims) => Ok(claims),
         _ => Err(wrong_answer("list claims")),
     }
+}
+
+/// A page in which nobody of this start is just about to renew. Where the whole host stood still,
+/// everybody wakes at once: whoever holds a claim renews it as the first thing, and is let go first.
+async fn settled_page(
+    hub: &Hub,
+    after_turn: i64,
+    after_delivery: i64,
+) -> Result<Claims, StoreError> {
+    let found = page(hub, after_turn, after_delivery).await?;
+    let now_ms = hub.mono_ms();
+    let over = |same_boot: bool, expires_ms: i64| same_boot && now_ms >= expires_ms;
+    let turns = found.turns.iter().any(|row| over(row.same_boot, row.expires_mono_ms));
+    let rows = found.deliveries.iter().any(|row| over(row.same_boot, row.expires_mono_ms));
+    if !turns && !rows {
+        return Ok(found);
+    }
+    hub.sleep_ms(SECOND_LOOK_MS).await;
+    page(hub, after_turn, after_delivery).await
 }
 
 /// Whether the store was closed to writes a moment ago. Nobody could renew a claim then, and those
