@@ -34,10 +34,8 @@ impl Reader {
             pressed(query)
         } else if let Some(reaction) = update.message_reaction {
             reacted(number, reaction)
-        } else if let Some(membership) = update.my_chat_member {
-            Some(joined_or_left(number, membership))
         } else {
-            None
+            update.my_chat_member.map(|membership| joined_or_left(number, membership))
         };
         event.into_iter().collect()
     }

@@ -194,7 +194,7 @@ mod tests {
         let file = folder.path().join(LIVE);
         std::fs::write(&file, live_text(&admitted, &folder.path().join("adapter.wasm"))).unwrap();
         let config = crate::config::Config::load(&file).unwrap();
-        let channel = &config.channels[0];
+        let channel = config.channels.values().next().unwrap();
         assert_eq!(channel.name.0, "mybot");
         assert_eq!(channel.settings["server"], "FILL IN");
         assert_eq!(channel.grants.targets, ["chat"]);

@@ -50,8 +50,8 @@ pub(in crate::sandbox) fn bomb(count: u32, bytes: usize) -> Vec<u8> {
     let (mut functions, mut code) = (Vec::new(), Vec::new());
     leb(&mut functions, count);
     leb(&mut code, count);
+    functions.extend(std::iter::repeat_n(0, count as usize));
     for _ in 0..count {
-        functions.push(0);
         leb(&mut code, u32::try_from(body.len()).unwrap());
         code.extend_from_slice(&body);
     }

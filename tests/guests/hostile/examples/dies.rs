@@ -53,7 +53,7 @@ impl Threat for Dies {
                 std::hint::black_box(deeper(0));
             }
             "divide" => {
-                std::hint::black_box(number / std::hint::black_box(number - number));
+                std::hint::black_box(number / std::hint::black_box(0));
             }
             "index" => {
                 let few = [1_u8, 2, 3];
