@@ -3,13 +3,62 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use clap::{Subcommand, ValueEnum};
 use guest_build::project::{self, Language, ProjectError};
 use serde_json::{Value, json};
 
-use super::args::{KitCommand, Lang, LogFormat};
+use super::args::LogFormat;
 use super::output::{Exit, Failure, Form, Output};
 use crate::conformance;
 use crate::runtime;
+
+/// What an adapter's author uses, in this order.
+#[derive(Debug, Subcommand)]
+pub(super) enum KitCommand {
+    /// Make the project of a new adapter, with everything that it needs.
+    New {
+        /// The adapter's name, and its folder's: a-z, 0-9 and `-`.
+        name: String,
+        /// What it is written in.
+        #[arg(long, value_enum)]
+        lang: Lang,
+    },
+    /// Build a project; its component is `adapter.wasm` in its folder.
+    Build {
+        /// The project's folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Show what a project's component exports, imports and asks for, as the host would admit it.
+    Check {
+        /// The project's folder, or a component.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Hold a component against the rules of the contract, with recordings of its platform.
+    Test {
+        /// The project's folder, or a component.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// How the platform speaks; `conformance.toml` beside the component where it is left out.
+        #[arg(long, value_name = "FILE")]
+        fixture: Option<PathBuf>,
+    },
+    /// Run one channel with a project's component, and show everything that it does.
+    Run {
+        /// The project's folder, or a component.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+}
+
+/// In which language an adapter is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Lang {
+    Rust,
+    Js,
+    Python,
+}
 
 /// The config of `adapter run`, in the project's folder.
 const LIVE: &str = "live.toml";

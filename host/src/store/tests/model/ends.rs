@@ -7,7 +7,7 @@ use crate::lifecycle::settle::{Idempotency, OnUnknown};
 
 const ATTEMPTS_MAX: u32 = 8;
 const ASKS_MAX: u32 = 8;
-const SETTLE_DELAY_MS: i64 = 30_000;
+pub(super) const SETTLE_DELAY_MS: i64 = 30_000;
 const STEPS_MS: [i64; 5] = [5_000, 25_000, 120_000, 600_000, 1_800_000];
 const ASKS_MIN: [i64; 5] = [1, 2, 5, 10, 10];
 
@@ -82,7 +82,7 @@ impl Spec {
         Span { lo: self.now + step, hi: self.now + step + step / 10 }
     }
 
-    fn wait(&mut self, row: usize, until: Span) {
+    pub(super) fn wait(&mut self, row: usize, until: Span) {
         let now = self.now;
         let row = &mut self.rows[row];
         (row.next, row.set) = (until, now);
@@ -160,8 +160,10 @@ impl Spec {
             End::Delivered => {}
             End::Rejected => self.rest(row, State::Dead, Some("rejected")),
             End::Unknown => {
+                let doubted = (self.boot, self.mono);
                 let facts = &mut self.rows[row];
                 facts.state = State::UnknownOpen;
+                facts.doubted = Some(doubted);
                 facts.code = Some("unknown".to_owned());
                 facts.maybe_sent = true;
                 (facts.asked, facts.asking_over, facts.free_returns) = (0, false, 0);

@@ -1,5 +1,6 @@
 //! The life of deliveries in the model.
 
+use super::ends::SETTLE_DELAY_MS;
 use super::spec::{AGE_MAX_MS, NEVER, Row, Span, Spec};
 use crate::lifecycle::delivery::DeliveryState as State;
 use crate::lifecycle::message::DeliveryKind;
@@ -92,6 +93,7 @@ impl Spec {
                 waits_for_channel: false,
                 first: None,
                 token: None,
+                doubted: None,
                 proven: false,
                 receipt_at: None,
                 replay_of,
@@ -248,14 +250,34 @@ impl Spec {
         self.look(row).map(|work| (row, work))
     }
 
+    /// How much longer bytes of the last call may still land, by the clock that does not jump; of a
+    /// call of an earlier boot, counted from the start of this one.
+    fn unsettled(&self, row: usize) -> i64 {
+        let row = &self.rows[row];
+        if row.asked > 0 {
+            return 0;
+        }
+        let since = match row.doubted {
+            Some((boot, mono)) if boot == self.boot => mono,
+            Some(_) | None => 0,
+        };
+        (SETTLE_DELAY_MS - (self.mono - since)).max(0)
+    }
+
     fn look(&mut self, row: usize) -> Option<Work> {
         if self.rows[row].state == State::UnknownOpen {
             return match self.settles(row) {
                 Settles::Resend => Some(self.send(row)),
-                Settles::Ask => {
-                    self.rows[row].asked += 1;
-                    Some(Work::Ask)
-                }
+                Settles::Ask => match self.unsettled(row) {
+                    0 => {
+                        self.rows[row].asked += 1;
+                        Some(Work::Ask)
+                    }
+                    left => {
+                        self.wait(row, Span::at(self.now + left));
+                        None
+                    }
+                },
                 Settles::Hold(code) => {
                     self.rest(row, State::UnknownHeld, Some(code));
                     None

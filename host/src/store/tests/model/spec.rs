@@ -95,6 +95,8 @@ pub(super) struct Row {
     /// Wall clock, boot and monotonic clock when the first attempt began.
     pub(super) first: Option<(i64, i64, i64)>,
     pub(super) token: Option<ClaimToken>,
+    /// Boot and monotonic clock when it came into doubt last.
+    pub(super) doubted: Option<(i64, i64)>,
     /// One of its attempts is known to have arrived.
     pub(super) proven: bool,
     /// The platform said so later.
