@@ -1,3 +1,5 @@
+//! `getUpdates`: cursors, batches, what stands in the way.
+
 use super::*;
 
 fn updates(ids: &[i64]) -> Value {

@@ -1,3 +1,5 @@
+//! Updates that are pushed, and the registration for them.
+
 use super::*;
 
 const SECRET: &str = "s3cret_-";

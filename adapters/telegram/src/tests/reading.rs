@@ -1,3 +1,5 @@
+//! Updates, and what they say.
+
 use super::*;
 
 fn update(kind: &str, what: Value) -> Value {

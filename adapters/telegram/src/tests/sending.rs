@@ -1,3 +1,5 @@
+//! Messages that go out, and what Telegram says to them.
+
 use lastword_sdk::http::Error;
 
 use super::*;
