@@ -18,6 +18,7 @@ mod demo;
 mod dist;
 mod fuzz_admission;
 mod mutants;
+mod prove;
 mod step;
 mod threats;
 mod unused;
@@ -37,6 +38,10 @@ cargo xtask COMMAND
                            mutated components against admission
   guests [NAME...]         build guests into target/guests
   dist                     a release binary and the adapters, in dist/
+  every-n                  each access of the disk in one life fails in each way that it can
+  orders                   every order in which threads can meet at the writer's queue
+  power-cut [--seeds N [--from SEED] | --seed SEED]
+                           the power goes at random moments of random lives (20,000 of them)
   bench [--json] [--smoke | --long] [GROUP...]
                            the figures of the benchmarks, all or those of some groups (--smoke: quick,
                            in the dev profile; --long: the full backlogs)
@@ -63,6 +68,12 @@ fn main() -> ExitCode {
         ["fuzz-admission", flags @ ..] => fuzz_admission::run(flags),
         ["guests", names @ ..] => artifacts::guests_by_name(names),
         ["dist"] => dist::run(),
+        ["every-n"] => prove::every_n(),
+        ["orders"] => prove::orders(),
+        ["power-cut", words @ ..] => match prove::power_cut(words) {
+            Some(result) => result,
+            None => return misused(),
+        },
         ["bench", flags @ ..] => match bench::Flags::read(flags) {
             Some(flags) => bench::run(&flags),
             None => return misused(),

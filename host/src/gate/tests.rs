@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
+use crate::lifecycle::id::{DeliveryId, TurnId};
 
 fn turn(number: i64) -> TurnId {
     TurnId { number, nonce: 0 }

@@ -2,9 +2,8 @@
 //! small shell around it; a simulation calls it inline.
 //!
 //! A batch is one transaction and one sync. Each command of it runs under a savepoint of its own,
-//! so that one failure harms no other, and all are answered only after the commit. After a failed
-//! commit SQLite would go on, and what it then says may never have reached the disk: the core
-//! closes, reopens, reads whether the batch is there, and only then answers.
+//! so that one failure harms no other, and all are answered only after the commit. What follows a
+//! commit that failed is in [`reopen`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +20,8 @@ use super::step::{Channels, Result, Step, Tally, failed};
 use crate::env::{Env, Now};
 use crate::lifecycle::id::BootId;
 use crate::lifecycle::turn::TurnLimits;
+
+mod reopen;
 
 /// Counters of the core, for metrics and for tests that count syncs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Core {
     wrote: bool,
     /// Pages in the WAL after the last commit; told by the engine, where checkpoints are ours.
     wal_pages: Option<Arc<AtomicI64>>,
+    /// A batch that was refused in doubt was found on the disk: its notes are lost.
+    unseen: bool,
 }
 
 /// SQLite's default, which the migrations leave as it is.
@@ -88,6 +91,7 @@ impl Core {
             notes: Vec::new(),
             wrote: false,
             wal_pages: None,
+            unseen: false,
         };
         core.reopen()?;
         Ok(core)
@@ -115,6 +119,12 @@ impl Core {
     #[must_use]
     pub fn batch(&self) -> i64 {
         self.batch
+    }
+
+    /// Whether since the last question a batch came to the disk that nobody was told of: whoever
+    /// counts along counts anew.
+    pub(super) fn take_unseen(&mut self) -> bool {
+        std::mem::take(&mut self.unseen)
     }
 
     /// The connection, for reads in a simulation.
@@ -193,39 +203,18 @@ impl Core {
         schema::checkpoint(self.connection()?)
     }
 
-    fn reopen(&mut self) -> Result<()> {
-        self.db = None;
-        if let Some(files) = &self.files {
-            files.check_db()?;
-        }
-        let db = schema::open_writer(&self.path)?;
-        #[cfg(test)]
-        super::tests::audit::listen(&db);
-        let numbers =
-            |sql: &str| -> Result<i64> { db.query_row(sql, [], |row| row.get(0)).map_err(failed) };
-        let last_number = numbers(
-            "SELECT max((SELECT coalesce(max(id), 0) FROM turn),
-                        (SELECT coalesce(max(id), 0) FROM delivery),
-                        (SELECT value FROM meta WHERE name = 'number_floor'))",
-        )?;
-        let pending_turns = numbers("SELECT count(*) FROM turn WHERE state < 3")?;
-        self.tally = Tally { last_number, pending_turns };
-        self.batch = numbers("SELECT value FROM meta WHERE name = 'batch'")?;
-        self.files = Some(Files::opened(&self.path)?);
-        self.db = Some(db);
-        self.watch_wal()
-    }
-
     /// Carries out a batch: one transaction, one sync, one answer per command, in order.
     pub fn apply(&mut self, now: Now, commands: Vec<Command>) -> Vec<Result<Answer>> {
         let count = commands.len();
         self.notes.clear();
         self.wrote = false;
         self.stats.commands += count as u64;
-        if self.db.is_none()
-            && let Err(error) = self.reopen()
-        {
-            return vec![Err(error); count];
+        if self.db.is_none() {
+            let known = self.batch;
+            if let Err(error) = self.reopen() {
+                return vec![Err(error); count];
+            }
+            self.unseen |= self.batch != known;
         }
         if let Some(Err(error)) = self.files.as_mut().map(Files::check) {
             return vec![Err(error); count];
@@ -329,38 +318,6 @@ impl Core {
             }
             Err(error) => Err((failed(error), answers)),
         }
-    }
-
-    /// Reads the truth back from the disk before anybody is told anything.
-    fn after_failed_commit(
-        &mut self,
-        error: StoreError,
-        answers: Vec<Result<Answer>>,
-        count: usize,
-    ) -> Vec<Result<Answer>> {
-        self.stats.reopened += 1;
-        tracing::error!(error = %error, "a commit failed; the store is closed and read again");
-        let wanted = self.batch + 1;
-        let there = self.reopen().is_ok() && self.batch == wanted && answers.len() == count;
-        // It is there; a further commit that succeeds makes it durable too.
-        if there && self.touch().is_ok() {
-            self.stats.commits += 1;
-            self.wrote = true;
-            return answers;
-        }
-        if there {
-            self.db = None;
-        }
-        self.notes.clear();
-        vec![Err(error); count]
-    }
-
-    fn touch(&mut self) -> Result<()> {
-        let db = self.connection()?;
-        let sql = "BEGIN IMMEDIATE; UPDATE meta SET value = value + 1 WHERE name = 'batch'; COMMIT";
-        db.execute_batch(sql).map_err(failed)?;
-        self.batch += 1;
-        Ok(())
     }
 
     fn execute(&mut self, db: &Connection, now: Now, command: Command) -> Result<Answer> {

@@ -61,12 +61,19 @@ pub(super) struct Depth {
     moved: Moves,
     /// As it was before anything moved; none until it is counted.
     before: Option<Moves>,
+    /// How often it began anew: a count that was under way then is worth nothing.
+    era: u64,
 }
 
 impl Depth {
     /// The batch after which the store was opened.
     pub(super) fn begin(&mut self, batch: i64) {
         self.batch = batch;
+    }
+
+    /// The moves of a batch are not known: it is counted anew.
+    pub(super) fn forget(&mut self, batch: i64) {
+        *self = Self { batch, era: self.era + 1, ..Self::default() };
     }
 
     /// Takes a committed batch in.
@@ -109,11 +116,14 @@ impl Depth {
     }
 
     /// What had moved until `batch`, if that is the last batch taken in.
-    fn moved_until(&self, batch: i64) -> Option<Moves> {
-        (self.batch == batch).then(|| self.moved.clone())
+    fn moved_until(&self, batch: i64) -> Option<(Moves, u64)> {
+        (self.batch == batch).then(|| (self.moved.clone(), self.era))
     }
 
-    fn counted(&mut self, counted: Moves, moved: Moves) {
+    fn counted(&mut self, counted: Moves, moved: Moves, era: u64) {
+        if self.era != era {
+            return;
+        }
         let mut before = counted;
         for (channel, counts) in moved {
             let before = before.entry(channel).or_default();
@@ -141,10 +151,12 @@ pub(super) fn count(db: &Connection, depth: &std::sync::Mutex<Depth>) -> Result<
         let found = at_one_batch(db, depth);
         // It only read.
         db.execute_batch("ROLLBACK").map_err(failed)?;
-        if let Some((counted, moved)) = found? {
+        if let Some((counted, (moved, era))) = found? {
             let mut depth = super::handle::lock(depth);
-            depth.counted(counted, moved);
-            return Ok(depth.now());
+            depth.counted(counted, moved, era);
+            if let Some(depths) = depth.now() {
+                return Ok(Some(depths));
+            }
         }
         std::thread::yield_now();
     }
@@ -154,7 +166,7 @@ pub(super) fn count(db: &Connection, depth: &std::sync::Mutex<Depth>) -> Result<
 fn at_one_batch(
     db: &Connection,
     depth: &std::sync::Mutex<Depth>,
-) -> Result<Option<(Moves, Moves)>> {
+) -> Result<Option<(Moves, (Moves, u64))>> {
     let sql = "SELECT value FROM meta WHERE name = 'batch'";
     let batch: i64 = db.query_row(sql, [], |r| r.get(0)).map_err(failed)?;
     // Read before the numbers: a commit after this is neither in the table seen nor in them.

@@ -5,11 +5,14 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::face::StoreError;
 use super::step::Result;
+
+/// Bytes of a log that are written again at a time.
+const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Which file it is, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,14 @@ impl Files {
     }
 }
 
+/// Whether there is such a file.
+///
+/// # Errors
+/// The system's.
+pub(super) fn is_there(path: &Path) -> Result<bool> {
+    identity(path).map(|found| found.is_some())
+}
+
 /// The write-ahead log beside a store.
 pub(super) fn wal_of(db: &Path) -> PathBuf {
     let mut name: OsString = db.as_os_str().to_owned();
@@ -69,7 +80,62 @@ pub(super) fn wal_of(db: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whether there is a log with something in it.
+///
+/// # Errors
+/// The system's.
+pub(super) fn has_log(db: &Path) -> Result<bool> {
+    let wal = wal_of(db);
+    #[cfg(test)]
+    if let Some(found) = super::tests::disk::look(&wal) {
+        return Ok(found.is_some_and(|(_, bytes)| bytes > 0));
+    }
+    match fs::metadata(&wal) {
+        Ok(found) => Ok(found.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::NotWritable(format!("{}: {error}", wal.display()))),
+    }
+}
+
+/// Writes the log once more as it reads, and syncs it. Where a sync has failed, the system may go on
+/// to show what never reached the disk, and take it for written: later syncs succeed without it.
+/// What is to be built upon is written anew.
+///
+/// # Errors
+/// The system's. What the log says may be lost yet; nothing is to be built upon it.
+pub(super) fn write_log_again(db: &Path) -> Result<()> {
+    let wal = wal_of(db);
+    #[cfg(test)]
+    if let Some(done) = super::tests::disk::rewrite(&wal) {
+        return done.map_err(|e| StoreError::NotWritable(format!("{}: {e}", wal.display())));
+    }
+    let run = || -> io::Result<()> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(&wal)?;
+        let (mut piece, mut at) = (vec![0; PIECE_BYTES], 0);
+        loop {
+            let count = match file.read_at(&mut piece, at) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            file.write_all_at(&piece[..count], at)?;
+            at += count as u64;
+        }
+        file.sync_all()
+    };
+    match run() {
+        // The last one who left moved all of it into the file, and took it away.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(|e| StoreError::NotWritable(format!("{}: {e}", wal.display()))),
+    }
+}
+
 fn identity(path: &Path) -> Result<Option<Identity>> {
+    #[cfg(test)]
+    if let Some(found) = super::tests::disk::look(path) {
+        return Ok(found.map(|(inode, _)| Identity { device: 0, inode }));
+    }
     match fs::metadata(path) {
         Ok(found) => Ok(Some(Identity { device: found.dev(), inode: found.ino() })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Core, CoreStats};
 use super::depth::{self, Depth, Depths};
@@ -19,8 +18,9 @@ use super::query::{Query, Rows};
 use super::read::{AgeRules, Reader};
 use super::step::Result;
 use super::stepped::Stepped;
-use super::writer::{self, Job};
-use super::{read, schema};
+use super::writer::handoff::Unanswered;
+use super::writer::{self, Writing};
+use super::{files, read, schema};
 use crate::env::Env;
 use crate::lifecycle::delivery::ExpireAction;
 
@@ -51,7 +51,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Engine {
-    Threaded(mpsc::Sender<Job>),
+    Threaded(Writing),
     Inline(Box<Mutex<Core>>),
     Stepped(Arc<Stepped>),
 }
@@ -199,11 +199,7 @@ impl Store {
     pub async fn run(&self, command: Command) -> Result<Answer> {
         self.learn(&command);
         match &self.0.engine {
-            Engine::Threaded(sender) => {
-                let (answer, wait) = oneshot::channel();
-                sender.send(Job { command, answer }).await.map_err(|_| gone())?;
-                wait.await.map_err(|_| gone())?
-            }
+            Engine::Threaded(writing) => writing.ask(command).await.map_err(unanswered)?,
             Engine::Inline(core) => self.apply_inline(core, command),
             Engine::Stepped(stepped) => stepped.submit(command).await.map_err(|_| gone())?,
         }
@@ -215,14 +211,7 @@ impl Store {
     /// [`StoreError::Busy`] where too many commands wait.
     pub async fn offer(&self, command: Command) -> Result<Answer> {
         match &self.0.engine {
-            Engine::Threaded(sender) => {
-                let (answer, wait) = oneshot::channel();
-                sender.try_send(Job { command, answer }).map_err(|error| match error {
-                    mpsc::error::TrySendError::Full(_) => StoreError::Busy,
-                    mpsc::error::TrySendError::Closed(_) => gone(),
-                })?;
-                wait.await.map_err(|_| gone())?
-            }
+            Engine::Threaded(writing) => writing.offer(command).await.map_err(unanswered)?,
             Engine::Inline(core) => self.apply_inline(core, command),
             Engine::Stepped(stepped) => stepped.submit(command).await.map_err(|_| gone())?,
         }
@@ -403,7 +392,7 @@ impl ReadOnly {
     /// # Errors
     /// Where there is none, or it is of a newer schema.
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.exists() {
+        if !files::is_there(path)? {
             let sentence =
                 format!("there is no store at {}; `lastword run` makes it", path.display());
             return Err(StoreError::Invalid(sentence));
@@ -447,6 +436,13 @@ impl AgeRules {
         }
         self.channels.sort_by_key(|(id, _, _)| *id);
         Ok(())
+    }
+}
+
+fn unanswered(why: Unanswered) -> StoreError {
+    match why {
+        Unanswered::Full => StoreError::Busy,
+        Unanswered::Gone => gone(),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
+    let db = connect(path, flags)?;
     // The last connection that closes moves the WAL into the file. One that is refused stays as it
     // is, to the byte.
     let keep_wal = |keep: bool| {
@@ -61,13 +61,23 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
 /// Opens a reader's connection to a store that is there.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
+    let db = connect(path, flags)?;
     db.busy_timeout(BUSY_TIMEOUT).map_err(|e| cannot_open(path, &e))?;
     keep_plans(&db).map_err(|e| cannot_open(path, &e))?;
     db.pragma_update(None, "cache_size", -READER_CACHE_KIB).map_err(|e| cannot_open(path, &e))?;
     db.pragma_update(None, "query_only", true).map_err(|e| cannot_open(path, &e))?;
     refuse_newer(&db, path)?;
     Ok(db)
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    // Tests put stores on disks that fail.
+    #[cfg(test)]
+    if let Some(layer) = super::tests::disk::layer(path) {
+        return Connection::open_with_flags_and_vfs(path, flags, layer)
+            .map_err(|e| cannot_open(path, &e));
+    }
+    Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))
 }
 
 fn cannot_open(path: &Path, error: &rusqlite::Error) -> StoreError {

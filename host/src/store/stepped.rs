@@ -13,11 +13,17 @@ use super::face::{Answer, Command, StoreError};
 use super::handle::{WriterState, lock};
 use super::notes::{Commit, Note, Watch};
 use super::step::Result;
-use super::writer::Job;
 use crate::env::Env;
 
 /// Turns of other tasks that may come between two moves of the writer.
 const YIELDS_MAX: u64 = 4;
+
+/// A command and whom to answer.
+#[derive(Debug)]
+struct Job {
+    command: Command,
+    answer: oneshot::Sender<Result<Answer>>,
+}
 
 /// The queue and the core, shared between the handles and the writer's task.
 #[derive(Debug)]

@@ -7,8 +7,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-
 use super::core::Core;
 use super::face::{Answer, Command, StoreError};
 use super::handle::{QUEUE_COMMANDS_MAX, WriterState, lock};
@@ -16,6 +14,13 @@ use super::notes::{Commit, Note, Watch};
 use super::schema;
 use super::step::Result;
 use crate::env::Env;
+use handoff::{Asking, Scribe};
+
+pub(super) mod handoff;
+
+mod sync {
+    pub(super) use tokio::sync::{mpsc, oneshot};
+}
 
 /// Commands in one transaction: what is behind them waits for the next.
 const BATCH_COMMANDS_MAX: usize = 512;
@@ -25,22 +30,18 @@ const CHECKPOINT_EVERY_BYTES: u64 = 16 * 1024 * 1024;
 /// under way holds one up, and the next one moves the rest.
 const STUCK_FROM_BYTES: u64 = 2 * CHECKPOINT_EVERY_BYTES;
 
-/// A command and whom to answer.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) command: Command,
-    pub(super) answer: oneshot::Sender<Result<Answer>>,
-}
+/// Who asks the writer.
+pub(super) type Writing = Asking<Command, Result<Answer>>;
 
-/// Starts the writer and its checkpointer; they end when the last sender is gone.
+/// Starts the writer and its checkpointer; they end when nobody is left who asks.
 pub(super) fn start(
     core: Core,
     path: &Path,
     env: &Env,
     state: Arc<WriterState>,
     watch: Option<Arc<dyn Watch>>,
-) -> Result<mpsc::Sender<Job>> {
-    let (sender, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
+) -> Result<Writing> {
+    let (asking, desk) = handoff::open(QUEUE_COMMANDS_MAX);
     let (wake, calls) = sync_channel(1);
     let no_thread = |e: std::io::Error| StoreError::NotWritable(format!("no thread for it: {e}"));
     let checkpoint_path = path.to_owned();
@@ -52,9 +53,10 @@ pub(super) fn start(
     let mut core = core;
     core.own_checkpoints()?;
     lock(&state.depth).begin(core.batch());
-    let writer = Writer { core, env: env.clone(), state, watch, wake };
-    env.thread("store-writer", move || writer.run(jobs)).map_err(no_thread)?;
-    Ok(sender)
+    let mut writer = Writer { core, env: env.clone(), state, watch, wake };
+    env.thread("store-writer", move || desk.serve(BATCH_COMMANDS_MAX, &mut writer))
+        .map_err(no_thread)?;
+    Ok(asking)
 }
 
 struct Writer {
@@ -65,34 +67,34 @@ struct Writer {
     wake: SyncSender<()>,
 }
 
-impl Writer {
-    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.blocking_recv() {
-            let mut commands = vec![first.command];
-            let mut answers = vec![first.answer];
-            while commands.len() < BATCH_COMMANDS_MAX {
-                let Ok(job) = jobs.try_recv() else { break };
-                commands.push(job.command);
-                answers.push(job.answer);
-            }
-            let (count, began) = (commands.len(), self.env.elapsed());
-            let results = self.core.apply(self.env.now(), commands);
-            self.publish(&results);
-            self.tell(count, began);
-            for (answer, result) in answers.into_iter().zip(results) {
-                // Whoever asked may be gone; what was committed stays.
-                let _ = answer.send(result);
-            }
-            // Whoever reads the log waits for nobody, and nobody for the log.
-            self.core.notes().iter().for_each(Note::log);
-            self.bound_wal();
-        }
+impl Scribe<Command, Result<Answer>> for Writer {
+    fn carry_out(&mut self, commands: Vec<Command>) -> Vec<Result<Answer>> {
+        let (count, began) = (commands.len(), self.env.elapsed());
+        let results = self.core.apply(self.env.now(), commands);
+        self.publish(&results);
+        self.tell(count, began);
+        results
     }
 
+    fn tidy(&mut self) {
+        // Whoever reads the log waits for nobody, and nobody for the log.
+        self.core.notes().iter().for_each(Note::log);
+        self.bound_wal();
+    }
+}
+
+impl Writer {
     /// Tells who counts, before the answers: whoever was answered finds itself counted.
-    fn tell(&self, commands: usize, began: Duration) {
+    fn tell(&mut self, commands: usize, began: Duration) {
+        let unseen = self.core.take_unseen();
         let notes = self.core.notes();
-        lock(&self.state.depth).take(self.core.batch(), notes);
+        let mut depth = lock(&self.state.depth);
+        if unseen {
+            depth.forget(self.core.batch());
+        } else {
+            depth.take(self.core.batch(), notes);
+        }
+        drop(depth);
         if let Some(watch) = self.watch.as_ref().filter(|_| self.core.wrote()) {
             let took = self.env.elapsed().saturating_sub(began);
             watch.committed(&Commit { commands, took, notes });

@@ -36,8 +36,8 @@ END;
 type Moved = (String, i64, Option<i64>, Option<i64>);
 
 /// Begins to listen on a writer's connection.
-pub(in crate::store) fn listen(db: &Connection) {
-    db.execute_batch(TRIGGERS).unwrap();
+pub(in crate::store) fn listen(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(TRIGGERS)
 }
 
 /// Compares what a command's notes say with what it wrote, in order.

@@ -9,7 +9,7 @@ mod events;
 mod faults;
 mod files;
 mod imports;
-mod invariants;
+pub(super) mod invariants;
 mod paces;
 mod pulling;
 mod tending;

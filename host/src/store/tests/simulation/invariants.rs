@@ -41,7 +41,7 @@ impl World {
 const UNTOLD: &str = "SELECT count(*) FROM turn WHERE state = 5 AND told_by IS NULL
     AND code NOT IN ('outcome_unknown', 'delivery_failed', 'resent')";
 
-const INVARIANTS: [(&str, &str); 8] = [
+pub(in crate::store) const INVARIANTS: [(&str, &str); 8] = [
     (
         "a turn is told of by one notice",
         "SELECT count(*) FROM delivery n JOIN turn t ON t.id = n.about_turn
@@ -94,7 +94,7 @@ const INVARIANTS: [(&str, &str); 8] = [
     ),
 ];
 
-const INVARIANTS_OF_UNMERGED_LINES: [(&str, &str); 3] = [
+pub(in crate::store) const INVARIANTS_OF_UNMERGED_LINES: [(&str, &str); 3] = [
     (
         "one turn of a conversation runs or delivers at a time",
         "SELECT count(*) FROM (SELECT 1 FROM turn WHERE state IN (1, 2)
