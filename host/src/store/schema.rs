@@ -139,8 +139,18 @@ fn migrate(db: &Connection, path: &Path) -> Result<(), StoreError> {
             "{name} is a SQLite file with tables of another program; it is left alone"
         )));
     }
+    // Where the switch fails the engine says so by another word, and no error. What would be made
+    // without a log now would be refused for ever after.
+    let mode = db
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+        .map_err(|e| cannot_open(path, &e))?;
+    if mode != "wal" {
+        return Err(StoreError::NotWritable(format!(
+            "{}: the file system gives no write-ahead log (journal_mode {mode})",
+            path.display()
+        )));
+    }
     let run = || -> rusqlite::Result<()> {
-        db.pragma_update(None, "journal_mode", "WAL")?;
         for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
             db.execute_batch(&format!(
                 "BEGIN EXCLUSIVE; {migration}; PRAGMA application_id = {APPLICATION_ID}; \

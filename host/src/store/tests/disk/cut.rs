@@ -13,7 +13,7 @@ use super::{Cache, Fault, Image, Loss, Plan, Rule};
 use crate::lifecycle::settle::SettleMeans;
 
 /// Seeds of the default run; `LASTWORD_SEEDS` asks for more.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 /// Seeds that once found something.
 const REGRESSIONS: &[u64] = &[];
 /// Within so many seeds a rule that is left out is missed.

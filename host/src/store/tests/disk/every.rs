@@ -20,7 +20,7 @@ use crate::store::*;
 
 const MESSAGES: u32 = 12;
 /// The default run takes every so many accesses; `LASTWORD_STRIDE=1` takes all.
-const STRIDE: usize = 7;
+const STRIDE: usize = 41;
 /// How many accesses in a row fail: one, a few, and until the operator mends the disk.
 const COUNTS: [u64; 3] = [1, 3, u64::MAX];
 
@@ -191,10 +191,27 @@ impl Life {
         Ok(())
     }
 
+    /// The sweep of claims: one that was made by a commit that seemed to fail is nobody's.
+    fn sweep(&mut self) -> Checked {
+        let claims = Query::Claims { after_turn: 0, after_delivery: 0, rows_max: 1_000 };
+        let Some(Rows::Claims(claims)) = self.host.read(&claims) else { return Ok(()) };
+        let now_ms = self.host.now.mono_ms;
+        for row in claims.turns.iter().filter(|row| row.expires_mono_ms <= now_ms) {
+            let (claim, loss) = (row.claim, TurnLoss::ClaimExpired);
+            self.must(&Command::Sweep(SweepStep::LoseTurn { claim, loss }))?;
+        }
+        for row in claims.deliveries.iter().filter(|row| row.expires_mono_ms <= now_ms) {
+            let (claim, fault) = (row.claim, Trouble::new("claim_expired", "simulated"));
+            self.must(&Command::Sweep(SweepStep::LoseSend { claim, fault }))?;
+        }
+        Ok(())
+    }
+
     /// Works until nothing is live.
     fn work(&mut self) -> Checked {
         for _ in 0..200 {
             self.host.pass(Duration::from_secs(40));
+            self.sweep()?;
             if let Answer::ClaimedTurn(Some(turn)) =
                 self.must(&Command::ClaimTurn { lease: LEASE })?
             {
@@ -247,7 +264,6 @@ impl Life {
         }
         self.host.checkpoint();
         self.host.end();
-        self.host.disk.heal();
         self.host.start()?;
         self.host.check()?;
         match self.host.count("SELECT count(*) FROM turn")? {
