@@ -139,11 +139,8 @@ fn migrate(db: &Connection, path: &Path) -> Result<(), StoreError> {
             "{name} is a SQLite file with tables of another program; it is left alone"
         )));
     }
-    // Where the switch fails the engine says so by another word, and no error. What would be made
-    // without a log now would be refused for ever after.
-    let mode = db
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
-        .map_err(|e| cannot_open(path, &e))?;
+    // Without a log nothing is made: it would be refused for ever after.
+    let mode = switch_to_log(db).map_err(|e| cannot_open(path, &e))?;
     if mode != "wal" {
         return Err(StoreError::NotWritable(format!(
             "{}: the file system gives no write-ahead log (journal_mode {mode})",
@@ -161,6 +158,16 @@ fn migrate(db: &Connection, path: &Path) -> Result<(), StoreError> {
         Ok(())
     };
     run().map_err(|e| cannot_open(path, &e))
+}
+
+/// The journal's mode afterwards. The engine tells the new mode before it has written it, and commits
+/// it only where the statement is run to its end.
+fn switch_to_log(db: &Connection) -> rusqlite::Result<String> {
+    let mut statement = db.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    drop(rows);
+    db.pragma_query_value(None, "journal_mode", |row| row.get(0))
 }
 
 /// No host runs on a backup as it is: what was sent since it was taken would be sent again.

@@ -259,7 +259,7 @@ impl Life {
         self.check_ends()?;
         self.host.pass(Duration::from_secs(15 * 86_400));
         self.host.ledger.may_prune = true;
-        for _ in 0..4 {
+        for _ in 0..12 {
             self.must(&Command::Sweep(SweepStep::Prune { rows_max: 10 }))?;
         }
         self.host.checkpoint();
