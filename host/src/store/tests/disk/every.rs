@@ -266,7 +266,8 @@ impl Life {
         self.host.end();
         self.host.start()?;
         self.host.check()?;
-        match self.host.count("SELECT count(*) FROM turn")? {
+        // One that failed is kept until a person purges it.
+        match self.host.count("SELECT count(*) FROM turn WHERE state != 5")? {
             0 => Ok(()),
             left => broken(format!("{left} turns outlive their retention")),
         }
