@@ -10,7 +10,9 @@
 #![allow(clippy::print_stderr, reason = "a failing test says what it saw")]
 
 pub mod bench;
+pub mod fuzz;
 pub mod fuzz_admission;
 pub mod harness;
 pub mod kill_loop;
 pub mod simulation;
+pub mod soak;

@@ -4,6 +4,8 @@ use anyhow::Result;
 
 use crate::{artifacts, step};
 
+const LOAD: [&str; 5] = ["backlog", "one-conversation", "conversations", "flood", "keys"];
+
 /// How the benchmarks are to run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Flags {
@@ -28,6 +30,17 @@ impl Flags {
         }
         Some(flags)
     }
+
+    /// The groups that are about load, whole.
+    pub(crate) fn of_load(words: &[&str]) -> Option<Self> {
+        let told = match words {
+            [] => vec!["--long"],
+            ["--json"] => vec!["--long", "--json"],
+            _ => return None,
+        };
+        let all = told.into_iter().chain(LOAD).map(str::to_owned);
+        Some(Self { smoke: false, told: all.collect() })
+    }
 }
 
 /// Only figures go to stdout.
@@ -44,6 +57,20 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     bench.args(["run", "--quiet", "--package", "lastword-tests", "--bin", "bench"]).args(profile);
     bench.arg("--").args(&flags.told);
     let _ = step::run_aloud(&mut bench, |_| false)?;
+    Ok(())
+}
+
+/// `cargo xtask soak --minutes N`: the real binary, release, under a fifth of what it can do.
+pub(crate) fn soak(minutes: &str) -> Result<()> {
+    artifacts::guests_for_tests()?;
+    let packages = ["--package", "lastword", "--package", "lastword-tests", "--bins"];
+    step::run(
+        "building the soak",
+        artifacts::cargo().arg("build").args(packages).arg("--release"),
+    )?;
+    let mut soak = artifacts::cargo();
+    soak.args(["run", "--quiet", "--release", "--package", "lastword-tests", "--bin", "soak"]);
+    let _ = step::run_aloud(soak.args(["--", minutes]), |_| false)?;
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod cases;
 mod checks;
 mod demo;
 mod dist;
+mod fuzz;
 mod fuzz_admission;
 mod mutants;
 mod prove;
@@ -52,10 +53,18 @@ cargo xtask COMMAND
                            the real binary killed N times under load, judged by what arrived
   mutants [NAME...]        put the faults of tests/mutations into a copy of the sources, one at a time:
                            each must be found by its test within a minute (--list: their names)
+  load [--json]            the full backlogs alone: a million rows spread and in one conversation, ten
+                           thousand conversations, ten million keys, a flood (tens of minutes)
+  soak --minutes N         a host under a fifth of its capacity, watched: fails where it grows
+  fuzz [TARGET...] [--seconds N] [--seed N]
+                           fuzzing guided by coverage: config, handler, webhook, api, rows (60 s each)
 ";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(ended) = fuzz::compile(&args) {
+        return ended;
+    }
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["demo"] => demo::run(demo::Until::CtrlC),
@@ -84,6 +93,15 @@ fn main() -> ExitCode {
         ["mutants", names @ ..] if !names.iter().any(|it| it.starts_with('-')) => {
             mutants::run(names)
         }
+        ["load", flags @ ..] => match bench::Flags::of_load(flags) {
+            Some(flags) => bench::run(&flags),
+            None => return misused(),
+        },
+        ["soak", "--minutes", minutes] => bench::soak(minutes),
+        ["fuzz", words @ ..] => match fuzz::Flags::read(words) {
+            Some(flags) => fuzz::run(&flags),
+            None => return misused(),
+        },
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

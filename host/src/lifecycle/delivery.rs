@@ -80,6 +80,8 @@ pub mod code {
     pub const WINDOW_OVER: &str = "idempotency_window_over";
     pub const ASKED_OUT: &str = "asked_without_answer";
     pub const CLOSED: &str = "closed";
+    /// Its row holds what cannot be read.
+    pub const UNREADABLE: &str = "unreadable";
     pub const MOVED_TOO_OFTEN: &str = "moved_too_often";
 }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures,
+};
 
 use super::bindings::Host_;
 use super::cache::Cache;
@@ -187,6 +189,9 @@ fn pools(host: &EngineConfig) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(usize::try_from(host.memory_bytes_max).unwrap_or(usize::MAX))
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        // Where the kernel can tell which pages a guest has written, only those are put back, and
+        // most calls end without a change to the address space.
+        .pagemap_scan(Enabled::Auto)
         .table_keep_resident(16 << 10)
         .async_stack_keep_resident(16 << 10)
         .max_unused_warm_slots(32)

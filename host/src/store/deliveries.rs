@@ -153,7 +153,7 @@ impl Step<'_> {
                 |r| r.get(0),
             )?;
             let Some(number) = found else { return Ok(None) };
-            if let Some(claimed) = self.look_at(number, lease)? {
+            if let Some(claimed) = self.look_at_or_set_aside(number, lease)? {
                 return Ok(Some(claimed));
             }
         }
@@ -177,11 +177,11 @@ impl Step<'_> {
         if !self.channel_open(channel)? {
             return Ok(None);
         }
-        self.look_at(number, lease)
+        self.look_at_or_set_aside(number, lease)
     }
 
     /// Decides what becomes of a head that is due: claimed, or brought to rest.
-    fn look_at(&mut self, number: i64, lease: Lease) -> Result<Option<ClaimedDelivery>> {
+    pub(super) fn look_at(&mut self, number: i64, lease: Lease) -> Result<Option<ClaimedDelivery>> {
         let Some(row) = self.row(number)? else { return Ok(None) };
         match row.state {
             DeliveryState::Queued => self.look_at_queued(&row, lease),
@@ -318,7 +318,7 @@ impl Step<'_> {
         let token = self.env.claim_token();
         let now_ms = self.now.wall_ms;
         let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms));
-        let call = row.call + 1;
+        let call = row.call.saturating_add(1);
         self.execute(
             "UPDATE delivery SET state = 1, call = ?2, attempts = attempts + 1,
                waits_for_channel = 0, claim_boot = ?3, claim_token = ?4, claim_expires = ?5,

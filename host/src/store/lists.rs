@@ -94,7 +94,8 @@ impl Reader<'_> {
                 let replay: (Option<i64>, Option<i64>) = (r.get(4)?, r.get(5)?);
                 let origin: (i64, u32) = (r.get(7)?, r.get(8)?);
                 let by: (Option<String>, Option<String>) = (r.get(3)?, r.get(9)?);
-                let text: String = r.get(6)?;
+                // Where it is not asked for it need not be readable.
+                let text: Option<String> = if payload { r.get(6)? } else { None };
                 Ok((counters, by, replay, (text, origin)))
             },
         )?;
@@ -123,7 +124,7 @@ impl Reader<'_> {
             waits: self.turn_waits(id.number)?,
             lost_tries: self.lost_tries(id.number)?,
             deliveries: deliveries?,
-            message: if payload { Some(from_json(&text)?) } else { None },
+            message: text.map(|text| from_json(&text)).transpose()?,
         }))
     }
 
@@ -166,7 +167,7 @@ impl Reader<'_> {
             |r| {
                 let about: (Option<i64>, Option<i64>) = (r.get(4)?, r.get(5)?);
                 let replay: (Option<i64>, Option<i64>) = (r.get(6)?, r.get(7)?);
-                let text: String = r.get(9)?;
+                let text: Option<String> = if payload { r.get(9)? } else { None };
                 let detail = DeliveryDetail {
                     row: row.clone(),
                     created_at_ms: r.get(0)?,
@@ -197,9 +198,7 @@ impl Reader<'_> {
         let receipts: Result<Vec<serde_json::Value>> =
             receipts.iter().map(|t| from_json(t)).collect();
         detail.late_receipts = receipts?;
-        if payload {
-            detail.body = Some(from_json(&text)?);
-        }
+        detail.body = text.map(|text| from_json(&text)).transpose()?;
         Ok(Some(detail))
     }
 

@@ -15,6 +15,7 @@ pub mod request;
 pub mod schedule_request;
 
 mod accept;
+mod aside;
 mod attempts;
 mod backup;
 mod blobs;

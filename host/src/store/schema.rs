@@ -33,8 +33,27 @@ const READER_CACHE_KIB: i64 = 2 * 1024;
 /// Statements kept prepared per connection.
 const STATEMENTS_CACHED: usize = 128;
 
+/// What the engine said, as what is to be done about it. A row that holds what it should not is no
+/// fault of the disk: nobody is to wait until the store can be written again.
 pub(super) fn engine_error(error: &rusqlite::Error) -> StoreError {
-    StoreError::NotWritable(error.to_string())
+    use rusqlite::Error;
+    match error {
+        // Never the value.
+        Error::FromSqlConversionFailure(column, ..)
+        | Error::IntegralValueOutOfRange(column, _)
+        | Error::Utf8Error(column, _)
+        | Error::InvalidColumnType(column, ..) => {
+            StoreError::Corrupt(format!("column {column} of a row cannot be read"))
+        }
+        // A hook of ours that refuses a commit is counted among constraints by the engine.
+        Error::SqliteFailure(cause, _)
+            if cause.code == rusqlite::ErrorCode::ConstraintViolation
+                && cause.extended_code != rusqlite::ffi::SQLITE_CONSTRAINT_COMMITHOOK =>
+        {
+            StoreError::Corrupt(format!("a rule of its tables refused a change: {error}"))
+        }
+        _ => StoreError::NotWritable(error.to_string()),
+    }
 }
 
 /// Opens the writer's connection, and makes or migrates the store where that is due.

@@ -17,6 +17,8 @@ use crate::lifecycle::turn::{self, Charges, Loss, TurnEvent, TurnState, code};
 
 /// Host losses, counted with the running try, from which a turn runs alone.
 const SUSPECT_FROM: i64 = 3;
+/// Turns that one claim looks at: those that cannot be read do not hide the one that can.
+const LOOKS_PER_CLAIM_MAX: u32 = 64;
 
 /// What a turn's transitions need of its row.
 #[derive(Debug, Clone)]
@@ -53,16 +55,24 @@ impl Step<'_> {
         let behind = ids.partition_point(|id| *id <= self.channels.last_claimed);
         ids.rotate_left(behind);
         for channel_id in ids {
-            let found = self.one(
-                "SELECT id, nonce FROM turn WHERE channel_id = ?1 AND head = 1 AND due_ms <= ?2
-                   AND (host_losses < ?3 OR ?4 = 0)
-                 ORDER BY due_ms, seq LIMIT 1",
-                (channel_id, self.now.wall_ms, SUSPECT_FROM - 1, suspect_runs),
-                |r| Ok(turn_id(r.get(0)?, r.get(1)?)),
-            )?;
-            if let Some(turn) = found {
+            let mut before = None;
+            for _ in 0..LOOKS_PER_CLAIM_MAX {
+                let found = self.one(
+                    "SELECT id, nonce FROM turn WHERE channel_id = ?1 AND head = 1 AND due_ms <= ?2
+                       AND (host_losses < ?3 OR ?4 = 0)
+                     ORDER BY due_ms, seq LIMIT 1",
+                    (channel_id, self.now.wall_ms, SUSPECT_FROM - 1, suspect_runs),
+                    |r| Ok(turn_id(r.get(0)?, r.get(1)?)),
+                )?;
+                let Some(turn) = found else { break };
                 self.channels.last_claimed = channel_id;
-                return self.claim_turn_by_number(turn, lease);
+                if before.replace(turn) == Some(turn) {
+                    self.turn_leaves_line(turn, "it is a head that cannot be claimed")?;
+                    continue;
+                }
+                if let Some(claimed) = self.claim_turn_or_set_aside(turn, lease)? {
+                    return Ok(Some(claimed));
+                }
             }
         }
         Ok(None)
@@ -171,8 +181,15 @@ impl Step<'_> {
             (turn.number, conversation),
         )?;
         let sql = "SELECT payload FROM context WHERE turn_id = ?1 ORDER BY id";
-        let rows: Vec<String> = self.all(sql, [turn.number], |r| r.get(0))?;
-        rows.iter().map(|payload| read_message(payload, &name)).collect()
+        let rows: Vec<Option<String>> = self.all(sql, [turn.number], |r| Ok(r.get(0).ok()))?;
+        let read = |payload: &Option<String>| read_message(payload.as_deref()?, &name).ok();
+        let context: Vec<InboundMessage> = rows.iter().filter_map(read).collect();
+        if context.len() < rows.len() {
+            // The turn does without: it would wait for ever for a row that nobody mends.
+            let unreadable = rows.len() - context.len();
+            tracing::error!(%turn, unreadable, "context messages of a turn cannot be read");
+        }
+        Ok(context)
     }
 
     /// What earlier tries, or the turn that this one replays, delivered.
@@ -443,7 +460,7 @@ impl Step<'_> {
         if !self.channels.by_id.contains_key(&channel) {
             return Ok(Next::default());
         }
-        let turn = self.claim_turn_by_number(turn, lease)?.map(Box::new);
+        let turn = self.claim_turn_or_set_aside(turn, lease)?.map(Box::new);
         Ok(Next { delivery: None, turn })
     }
 }

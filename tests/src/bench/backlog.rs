@@ -32,10 +32,17 @@ fn in_batches(bare: &mut Bare, count: u64, command: impl Fn(u64) -> Command) {
     }
 }
 
-/// Queues so many turns in the store `name` of `folder`.
+/// Queues so many turns in the store `name` of `folder`, spread as the load is.
 pub fn fill(folder: &Path, name: &'static str, series: &str, turns: u64) {
+    fill_in(folder, name, series, turns, load::CONVERSATIONS);
+}
+
+/// The same in so many conversations.
+pub fn fill_in(folder: &Path, name: &'static str, series: &str, turns: u64, conversations: u64) {
     let mut bare = Bare::open(folder, name);
-    in_batches(&mut bare, turns, |n| load::accept(load::message(series, n, TEXT_BYTES), None));
+    in_batches(&mut bare, turns, |n| {
+        load::accept(load::message_in(series, n, conversations, TEXT_BYTES), None)
+    });
 }
 
 /// Remembers so many keys: of stops, which leave nothing else behind.

@@ -15,7 +15,7 @@ pub const CHANNEL: &str = "hook";
 /// Bytes of a message's text.
 pub const TEXT_BYTES: usize = 512;
 /// Conversations over which messages go round.
-const CONVERSATIONS: u64 = 1024;
+pub const CONVERSATIONS: u64 = 1024;
 /// No claim runs out under measurement.
 pub const LEASE: Lease = Lease { lease_ms: 60_000 };
 /// What the scripted adapter calls itself.
@@ -30,9 +30,20 @@ pub fn channel() -> ChannelName {
 /// Message `number` of a series; every one in another conversation than those close to it.
 #[must_use]
 pub fn message(series: &str, number: u64, text_bytes: usize) -> InboundMessage {
+    message_in(series, number, CONVERSATIONS, text_bytes)
+}
+
+/// The same in so many conversations.
+#[must_use]
+pub fn message_in(
+    series: &str,
+    number: u64,
+    conversations: u64,
+    text_bytes: usize,
+) -> InboundMessage {
     InboundMessage {
         external_id: format!("{series}{number}"),
-        conversation: format!("{series}{}", number % CONVERSATIONS),
+        conversation: format!("{series}{}", number % conversations),
         sender: Sender { id: "ann".to_owned(), ..Sender::default() },
         text: "x".repeat(text_bytes),
         wakes: true,

@@ -4,6 +4,7 @@
 //! median of the rounds' ratios counts: a disk's own speed changes from one minute to the next.
 
 pub mod backlog;
+pub mod crowd;
 pub mod figure;
 pub mod inside;
 pub mod load;
@@ -32,6 +33,7 @@ pub struct Scale {
     pub single_messages: u32,
     pub pending: u64,
     pub keys: u64,
+    pub conversations: u64,
     /// Turns at rest that retention takes away.
     pub ended: u64,
 }
@@ -47,6 +49,7 @@ impl Scale {
             single_messages: 200,
             pending: 100_000,
             keys: 500_000,
+            conversations: 10_000,
             ended: 100_000,
         }
     }
@@ -61,6 +64,7 @@ impl Scale {
             single_messages: 5,
             pending: 2_000,
             keys: 2_000,
+            conversations: 1_500,
             ended: 2_048,
         }
     }
@@ -73,7 +77,7 @@ impl Scale {
 }
 
 /// Which figures: all, or those of one group.
-pub const GROUPS: [&str; 10] = [
+pub const GROUPS: [&str; 13] = [
     "yardsticks",
     "rates",
     "wire",
@@ -82,6 +86,9 @@ pub const GROUPS: [&str; 10] = [
     "mediated",
     "rest",
     "backlog",
+    "one-conversation",
+    "conversations",
+    "flood",
     "prune",
     "keys",
 ];
@@ -106,6 +113,9 @@ pub async fn measure(group: &str, scale: &Scale, folder: &Path) -> Vec<Figure> {
             figures.push(backlog::pending(scale, folder).await);
             figures
         }
+        "one-conversation" => crowd::one_conversation(scale, folder).await,
+        "conversations" => crowd::many_conversations(scale, folder).await,
+        "flood" => crowd::flood(scale, folder).await,
         "prune" => backlog::pruning(scale, folder).await,
         "keys" => vec![backlog::keys(scale, folder)],
         other => panic!("there is no group {other}; there are {GROUPS:?}"),

@@ -24,7 +24,9 @@ fn number_after(text: &str, label: &str) -> f64 {
     word.unwrap_or_else(|| panic!("no {label} in {text}")).parse().unwrap()
 }
 
-fn resident_mib(pid: u32) -> f64 {
+/// Of a process, in MiB.
+#[must_use]
+pub fn resident_mib(pid: u32) -> f64 {
     number_after(&proc_file(pid, "status"), "VmRSS:") / 1024.0
 }
 

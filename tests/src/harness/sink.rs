@@ -1,6 +1,7 @@
 //! The other end: a server that records every request before it answers, and answers as a script
 //! says: well, with an error, late, or not at all.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,13 @@ impl Arrival {
     }
 }
 
+/// What of the arrivals stays in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    All,
+    Nothing,
+}
+
 type Script = Box<dyn FnMut(&Arrival) -> Answer + Send>;
 
 /// A running sink. Ends when it is dropped.
@@ -92,6 +100,8 @@ pub struct Sink {
 
 struct Shared {
     began: Instant,
+    keep: Keep,
+    count: AtomicUsize,
     arrivals: Mutex<Vec<Arrival>>,
     script: Mutex<Script>,
 }
@@ -104,10 +114,21 @@ impl Sink {
 
     /// A sink that answers by script. The script sees the arrival before it is answered.
     pub async fn scripted(script: impl FnMut(&Arrival) -> Answer + Send + 'static) -> Self {
+        Self::keeping(Keep::All, script).await
+    }
+
+    /// The same for a long run: it counts, and what arrived is the script's to remember.
+    pub async fn counting(script: impl FnMut(&Arrival) -> Answer + Send + 'static) -> Self {
+        Self::keeping(Keep::Nothing, script).await
+    }
+
+    async fn keeping(keep: Keep, script: impl FnMut(&Arrival) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             began: Instant::now(),
+            keep,
+            count: AtomicUsize::new(0),
             arrivals: Mutex::default(),
             script: Mutex::new(Box::new(script)),
         });
@@ -147,7 +168,7 @@ impl Sink {
     /// How much arrived so far.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.shared.arrivals.lock().unwrap().len()
+        self.shared.count.load(Ordering::SeqCst)
     }
 
     /// Runs `look` over the log in place.
@@ -222,7 +243,9 @@ async fn answer(
         }
         Answer::Drop | Answer::After(..) => return Err(cut()),
     };
-    shared.arrivals.lock().unwrap()[index].answered = true;
+    if let Some(arrival) = shared.arrivals.lock().unwrap().get_mut(index) {
+        arrival.answered = true;
+    }
     Ok(reply)
 }
 
@@ -255,7 +278,9 @@ impl Shared {
         let answer = (self.script.lock().unwrap())(&arrival);
         arrival.answer = answer.clone();
         let mut arrivals = self.arrivals.lock().unwrap();
-        arrivals.push(arrival);
-        (arrivals.len() - 1, answer)
+        if self.keep == Keep::All {
+            arrivals.push(arrival);
+        }
+        (self.count.fetch_add(1, Ordering::SeqCst), answer)
     }
 }

@@ -11,6 +11,7 @@ mod disk;
 mod events;
 mod fairness;
 mod files;
+mod flood;
 mod grants;
 mod handlers;
 mod import;

@@ -9,6 +9,7 @@ use super::super::schema;
 use super::super::step::{Result, Tally, failed};
 #[cfg(test)]
 use super::super::tests::disk::{Rule, is_left_out};
+use crate::lifecycle::id::ID_PART_MAX;
 use super::Core;
 
 impl Core {
@@ -42,6 +43,11 @@ impl Core {
         )?;
         let pending_turns = numbers("SELECT count(*) FROM turn WHERE state < 3")?;
         let batch = numbers("SELECT value FROM meta WHERE name = 'batch'")?;
+        // What is added to them must not leave their range: ids hold 50 bits of a number.
+        if last_number.max(batch).unsigned_abs() > ID_PART_MAX / 2 {
+            let words = "its numbers are beyond all that a host gives; restore a backup";
+            return Err(StoreError::Corrupt(words.to_owned()));
+        }
         self.files = Some(Files::opened(&self.path)?);
         self.tally = Tally { last_number, pending_turns };
         self.batch = batch;

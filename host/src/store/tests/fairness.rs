@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rig::{LEASE, Rig, finals, message};
 use crate::lifecycle::id::ChannelName;
-use crate::lifecycle::message::InboundEvent;
+use crate::lifecycle::message::{InboundEvent, InboundMessage};
 use crate::lifecycle::outcome::{Fault, NotSent, Outcome, StateWrites};
 use crate::store::*;
 
@@ -126,12 +126,96 @@ fn an_unreadable_payload_is_quarantined_with_its_metadata_and_later_turns_go_on(
     let later = rig.accept_turn(message("room", "m2", "hello"));
     let sql = "UPDATE turn SET payload = '{' WHERE id = ?1";
     rig.core.connection().unwrap().execute(sql, [broken.number]).unwrap();
-    assert!(rig.claim_turn().is_none(), "nobody is given what cannot be read");
+    // Nobody is given what cannot be read, and nobody waits behind it.
+    assert_eq!(rig.claim_turn().unwrap().claim.turn, later);
     let detail = rig.turn(broken);
     let end = (detail.row.state.as_str(), detail.row.code.as_deref());
     assert_eq!(end, ("failed", Some("unreadable")));
     assert_eq!(detail.row.external_id.as_deref(), Some("m1"));
-    assert_eq!(rig.claim_turn().unwrap().claim.turn, later);
+}
+
+/// Writes to one column of one row what nobody ever wrote there.
+fn damage(rig: &Rig, table: &str, column: &str, number: i64) {
+    let sql = format!("UPDATE {table} SET {column} = CAST(x'fffe00' AS TEXT) WHERE id = ?1");
+    rig.core.connection().unwrap().execute(&sql, [number]).unwrap();
+}
+
+// Case: B15
+#[test]
+fn a_turn_whose_text_is_no_text_fails_and_other_conversations_go_on() {
+    let mut rig = Rig::new();
+    let broken = rig.accept_turn(message("room", "m1", "hello"));
+    let other = rig.accept_turn(message("elsewhere", "m2", "hello"));
+    damage(&rig, "turn", "payload", broken.number);
+    assert_eq!(rig.claim_turn().unwrap().claim.turn, other);
+    let end = rig.turn(broken).row;
+    assert_eq!((end.state.as_str(), end.code.as_deref()), ("failed", Some("unreadable")));
+    assert!(end.reason.unwrap().contains("cannot be read"));
+}
+
+// Case: B15
+#[test]
+fn a_delivery_that_cannot_be_read_fails_its_turn_and_the_channel_goes_on() {
+    let mut rig = Rig::new();
+    let broken = rig.delivering("m1", &["one", "two"]);
+    let rows = rig.outbox();
+    damage(&rig, "delivery", "payload", rows[0].id.number);
+    rig.accept_turn(message("elsewhere", "m2", "hello"));
+    let claim = rig.claim_turn().unwrap().claim;
+    rig.complete(claim, &["me too"]);
+    let claimed = rig.claim_delivery().expect("the other one's row is found behind it");
+    assert_eq!(claimed.message.place.conversation, "elsewhere");
+    let codes: Vec<_> = rig.outbox().into_iter().map(|row| row.code).collect();
+    let words: Vec<_> = codes.iter().map(|code| code.as_deref()).collect();
+    assert_eq!(words, [Some("unreadable"), Some("part_missing"), None]);
+    assert_eq!(rig.turn(broken).row.state, "failed");
+}
+
+// Case: B15
+#[test]
+fn what_is_recorded_stands_though_the_next_row_of_its_line_cannot_be_read() {
+    let mut rig = Rig::new();
+    let first = rig.delivering("m1", &["one"]);
+    let next = rig.accept_turn(message("room", "m2", "hello"));
+    let claim = rig.claim_delivery().unwrap().claim;
+    damage(&rig, "turn", "payload", next.number);
+    let record = RecordOutcome {
+        claim,
+        outcome: Outcome::Delivered(crate::lifecycle::outcome::Receipt::default()),
+        ledger: crate::lifecycle::outcome::Ledger::default(),
+        digest: "d1".to_owned(),
+        contradicted: false,
+        state: StateWrites::default(),
+        next: ClaimNext { delivery: Some(LEASE), turn: Some(LEASE) },
+    };
+    let Answer::Recorded(recorded) = rig.run(Command::Record(Box::new(record))) else { panic!() };
+    assert!(recorded.claim_held && recorded.next.turn.is_none());
+    assert_eq!(rig.turn(first).row.state, "delivered");
+    assert_eq!(rig.turn(next).row.code.as_deref(), Some("unreadable"));
+}
+
+// Case: B15
+#[test]
+fn a_row_of_which_nothing_can_be_read_leaves_its_line() {
+    let mut rig = Rig::new();
+    let broken = rig.accept_turn(message("room", "m1", "hello"));
+    let other = rig.accept_turn(message("elsewhere", "m2", "hello"));
+    let sql = "UPDATE turn SET try = -7 WHERE id = ?1";
+    rig.core.connection().unwrap().execute(sql, [broken.number]).unwrap();
+    assert_eq!(rig.claim_turn().unwrap().claim.turn, other);
+    assert!(rig.claim_turn().is_none());
+}
+
+// Case: B15
+#[test]
+fn a_turn_does_without_context_that_cannot_be_read() {
+    let mut rig = Rig::new();
+    rig.accept(InboundMessage { wakes: false, ..message("room", "m0", "before") });
+    rig.accept(InboundMessage { wakes: false, ..message("room", "m1", "broken") });
+    damage(&rig, "context", "payload", 2);
+    rig.accept_turn(message("room", "m2", "hello"));
+    let context = rig.claim_turn().unwrap().context;
+    assert_eq!(context.iter().map(|it| it.text.as_str()).collect::<Vec<_>>(), ["before"]);
 }
 
 // Case: E1
@@ -150,4 +234,38 @@ fn rows_of_one_moment_go_in_the_order_in_which_they_were_made() {
         let row = rig.claim_delivery().unwrap();
         assert_eq!(row.message.place.conversation, format!("room{n}"));
     }
+}
+
+#[test]
+fn of_two_thousand_conversations_none_is_served_twice_before_all_are_served_once() {
+    const ROOMS: usize = 2_000;
+    let mut rig = Rig::new();
+    rig.run(Command::Rules(HostRules { pending_turns_max: 10_000, ..rig.rules() }));
+    for piece in 0..2 {
+        for first in (0..ROOMS).step_by(500) {
+            let accept = |room| {
+                let message = message(&format!("r{room}"), &format!("m{piece}-{room}"), "hello");
+                Command::Accept(Accept {
+                    channel: ChannelName::from("hook"),
+                    events: vec![InboundEvent::Message(message)],
+                    cursor: None,
+                    state: StateWrites::default(),
+                    claim: None,
+                })
+            };
+            let answers = rig.core.apply(rig.now, (first..first + 500).map(accept).collect());
+            assert!(answers.iter().all(Result::is_ok));
+        }
+    }
+    let mut served = std::collections::BTreeMap::<String, u32>::new();
+    for place in 0..2 * ROOMS {
+        let turn = rig.claim_turn().expect("a turn waits");
+        *served.entry(turn.conversation.clone()).or_default() += 1;
+        rig.run(Command::Silence { claim: turn.claim, claim_next_turn: None });
+        if place == ROOMS - 1 {
+            assert_eq!((served.len(), served.values().max()), (ROOMS, Some(&1)));
+        }
+    }
+    assert!(rig.claim_turn().is_none());
+    assert!(served.values().all(|turns| *turns == 2));
 }
