@@ -9,8 +9,8 @@ use super::super::schema;
 use super::super::step::{Result, Tally, failed};
 #[cfg(test)]
 use super::super::tests::disk::{Rule, is_left_out};
-use crate::lifecycle::id::ID_PART_MAX;
 use super::Core;
+use crate::lifecycle::id::ID_PART_MAX;
 
 impl Core {
     pub(super) fn reopen(&mut self) -> Result<()> {
