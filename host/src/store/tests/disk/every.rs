@@ -82,7 +82,7 @@ impl Life {
             events: vec![InboundEvent::Message(message(&room, &id, &id.repeat(60)))],
             cursor: Some(Some(format!("after {id}"))),
             state: StateWrites::default(),
-            claim: (number % 3 == 0).then_some(LEASE),
+            claim: (number.is_multiple_of(3)).then_some(LEASE),
         };
         let Answer::Accepted(accepted) = self.must(&Command::Accept(accept))? else {
             return broken("a message was not accepted");
