@@ -40,6 +40,15 @@ pub enum Idempotency {
     Never,
 }
 
+/// What stands between the adapter and the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isolation {
+    /// The engine alone.
+    Engine,
+    /// A process of its own, which the kernel shuts in.
+    Process,
+}
+
 /// What the operator allows of what the manifest asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
@@ -56,6 +65,8 @@ pub struct ChannelConfig {
     pub name: ChannelName,
     /// The component's file, already joined to the folder of the config.
     pub adapter: PathBuf,
+    /// `isolation`: where the adapter runs.
+    pub isolation: Isolation,
     /// What becomes of a send whose outcome cannot be found out.
     pub on_unknown: OnUnknown,
     /// `on_abort`: which turns a person stops from the chat.
@@ -142,6 +153,8 @@ pub(super) fn read(
     };
     let mut from = Section::new(&path, key.span.clone(), table);
     let adapter = read_adapter(&mut from, inherited.folder, faults);
+    let grounds = [("engine", Isolation::Engine), ("process", Isolation::Process)];
+    let isolation = from.word("isolation", &grounds, faults);
     let policies = [("hold", OnUnknown::Hold), ("resend", OnUnknown::Resend)];
     let on_unknown = from.word("on_unknown", &policies, faults);
     let reaches = [("this", AbortReach::This), ("all", AbortReach::All)];
@@ -161,6 +174,7 @@ pub(super) fn read(
     Some(ChannelConfig {
         name: name?,
         adapter: adapter?,
+        isolation: isolation.map_or(Isolation::Engine, |found| found.value),
         on_unknown: on_unknown.map_or(OnUnknown::Hold, |found| found.value),
         on_abort: on_abort.map(|found| found.value).unwrap_or_default(),
         idempotency: match idempotent.map(|found| found.value) {

@@ -27,7 +27,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 use url::Url;
 
-pub use channel::{ChannelConfig, Grants, Idempotency, OnUnknown};
+pub use channel::{ChannelConfig, Grants, Idempotency, Isolation, OnUnknown};
 pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigErrors};
 pub use grant_edit::with_grants;

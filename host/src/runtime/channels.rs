@@ -16,7 +16,7 @@ use crate::config::{ChannelConfig, Config, Required, Trust};
 use crate::env::Env;
 use crate::ingress::RefusedChannel;
 use crate::lifecycle::id::ChannelName;
-use crate::sandbox::{Adapter, BlobStore, Engine, Signer, StateSource};
+use crate::sandbox::{Adapter, BlobStore, Engine, Isolation, Signer, StateSource};
 
 /// Components that are admitted at once: compiling takes all processors as it is.
 const ADMISSIONS_AT_ONCE: usize = 2;
@@ -64,7 +64,8 @@ pub(super) async fn start(
     let bindings = config.channels.values().map(|channel| {
         let sources = sources.clone();
         async move {
-            let started = match adapters.get(&channel.adapter) {
+            let started = match adapters.get(&(channel.adapter.clone(), rules::isolation(channel)))
+            {
                 Some(Ok(vetted)) => bind(config, channel, vetted, sources, meter.clone()).await,
                 Some(Err(refusal)) => Err(refusal.clone()),
                 None => Err(refused("adapter_missing", "its adapter was not looked at")),
@@ -83,7 +84,8 @@ fn report(name: &ChannelName, started: Result<Serving, RefusedChannel>) -> Start
             let manifest = serving.adapter.manifest();
             let (adapter, version) = (&manifest.name, &manifest.version);
             let digest = serving.adapter.digest();
-            info!(channel = %name, adapter, version, digest, "channel serves");
+            let isolation = serving.adapter.isolation();
+            info!(channel = %name, adapter, version, digest, ?isolation, "channel serves");
             for note in &serving.adapter.admitted().notes {
                 warn!(channel = %name, adapter, "{note}");
             }
@@ -103,30 +105,43 @@ pub(super) struct Vetted {
     pub(super) signer: Option<Signer>,
 }
 
-type Admitted = BTreeMap<PathBuf, Result<Vetted, RefusedChannel>>;
+type Admitted = BTreeMap<(PathBuf, Isolation), Result<Vetted, RefusedChannel>>;
 
-/// Each file once, however many channels use it.
+/// Each file once for each isolation, however many channels use it.
 async fn admit_all(env: &Env, config: &Config, engine: &Engine, bytes_max: u64) -> Admitted {
-    let mut files: Vec<&Path> = config.channels.values().map(|it| it.adapter.as_path()).collect();
+    let channels = config.channels.values();
+    let mut files: Vec<_> =
+        channels.map(|it| (it.adapter.as_path(), rules::isolation(it))).collect();
     files.sort_unstable();
     files.dedup();
-    let admissions = files.into_iter().map(|file| async move {
+    let admissions = files.into_iter().map(|(file, on)| async move {
         let mut channels = config.channels.values().filter(|channel| channel.adapter == *file);
         // Where nobody would take it unsigned, an unsigned one is not even compiled.
         let all = channels.all(|channel| channel.require_signed == Required::Yes);
         let required = if all { Required::Yes } else { Required::No };
-        let admitted = admit(env, engine, file, bytes_max, (&config.trust, required)).await;
-        (file.to_owned(), admitted)
+        let trust = (&config.trust, required);
+        let admitted = admit_on(env, engine, (file, on), bytes_max, trust).await;
+        ((file.to_owned(), on), admitted)
     });
     let admissions: Vec<_> = admissions.collect();
     stream::iter(admissions).buffer_unordered(ADMISSIONS_AT_ONCE).collect().await
 }
 
-/// Admits the component of one file.
+/// Admits the component of one file, to be looked at or to run in the host.
 pub(super) async fn admit(
     env: &Env,
     engine: &Engine,
     file: &Path,
+    bytes_max: u64,
+    trust: (&Trust, Required),
+) -> Result<Vetted, RefusedChannel> {
+    admit_on(env, engine, (file, Isolation::Engine), bytes_max, trust).await
+}
+
+async fn admit_on(
+    env: &Env,
+    engine: &Engine,
+    (file, on): (&Path, Isolation),
     bytes_max: u64,
     (trust, required): (&Trust, Required),
 ) -> Result<Vetted, RefusedChannel> {
@@ -139,7 +154,7 @@ pub(super) async fn admit(
         Err(_) => return Err(refused("adapter_missing", format!("{shown} could not be read"))),
     };
     let signed = signed::read(env, file, &bytes, trust, required).await?;
-    let adapter = engine.admit(bytes).await.map_err(|refusal| {
+    let adapter = engine.admit_on(bytes, on).await.map_err(|refusal| {
         refused("adapter_refused", format!("the component {shown} is refused: {refusal}"))
     })?;
     let signer = signed::covers(signed, file, adapter.manifest())?;

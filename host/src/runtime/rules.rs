@@ -6,7 +6,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::config::{
-    ChannelConfig, Config, DeliveryLifecycle, ExpireAction, Idempotency, Limits, LogPayloads,
+    self, ChannelConfig, Config, DeliveryLifecycle, ExpireAction, Idempotency, Limits, LogPayloads,
     OnUnknown, PullConfig, SecretError,
 };
 use crate::files::{FileQuota, QuotaOf};
@@ -215,6 +215,14 @@ pub(super) fn file_quota(config: &Config) -> QuotaOf {
     let channels = config.channels.values();
     let channels = channels.map(|channel| (channel.name.clone(), of(&channel.limits)));
     QuotaOf { channels: channels.collect(), other: of(&config.limits) }
+}
+
+/// For the sandbox: where a channel's adapter runs.
+pub(super) fn isolation(channel: &ChannelConfig) -> sandbox::Isolation {
+    match channel.isolation {
+        config::Isolation::Engine => sandbox::Isolation::Engine,
+        config::Isolation::Process => sandbox::Isolation::Process,
+    }
 }
 
 /// For the sandbox: what its pools are laid out for.

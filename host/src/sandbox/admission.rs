@@ -9,22 +9,27 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
 use super::blobs::{BlobStore, CallFiles};
+use super::bound::Bound;
 use super::cache::CacheKey;
 use super::channel::Channel;
+use super::child::Helper;
 use super::child::compile::{Caps, compile, shape};
+use super::child::ward::Ward;
 use super::engine::{Engine, Inner};
 use super::exports::Exports;
 use super::faces::{self, Faces};
-use super::guest::Standing;
+use super::guest::{Guest, Standing};
 use super::jobs::Describe;
+use super::lanes::Lane;
 use super::limits::CallLimits;
 use super::manifest::{Manifest, Offers};
-use super::run::{Callee, Terms};
-use super::spec::{ChannelSpec, Refusal, Rehearsal};
+use super::orders::Order;
+use super::run::{Callee, Ended, Ground, Here, Ran, Terms};
+use super::spec::{ChannelSpec, Isolation, Refusal, Rehearsal};
 use super::state::StateSource;
 use super::stop::StopSignal;
 use super::{text, wasi};
-use crate::lifecycle::outcome::CallEnd;
+use crate::lifecycle::outcome::{CallEnd, Fault};
 
 /// How a component begins: magic and the layer "component"; a core module has version 1 there.
 const COMPONENT: &[u8; 8] = b"\0asm\x0d\0\x01\0";
@@ -36,8 +41,16 @@ pub struct Adapter(pub(super) Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) engine: Engine,
-    pub(super) callee: Callee,
+    /// For channels that run in the host; an isolated adapter has a process for each channel.
+    callee: Callee,
+    isolated: Option<Isolated>,
     admitted: Admitted,
+}
+
+/// What the processes of an isolated adapter are started with.
+struct Isolated {
+    code: Arc<Vec<u8>>,
+    helper: Helper,
 }
 
 /// What admission found out; `adapter inspect` shows it.
@@ -74,6 +87,26 @@ impl Adapter {
         &self.0.admitted.digest
     }
 
+    /// Where its calls run.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        match self.0.isolated {
+            Some(_) => Isolation::Process,
+            None => Isolation::Engine,
+        }
+    }
+
+    /// What the calls of one channel go to.
+    pub(super) fn callee_of(&self, bound: &Bound) -> Callee {
+        let Some(Isolated { code, helper }) = &self.0.isolated else {
+            return self.0.callee.clone();
+        };
+        let inner = &self.0.engine.0;
+        let code = (Arc::clone(code), shape(&inner.engine));
+        let ward = Ward::new(&inner.env, helper.clone(), code, &bound.name.0, &bound.limits);
+        Callee { ground: Arc::new(ward), digest: self.0.callee.digest.clone() }
+    }
+
     /// Binds it to a channel: settings against the schema, secrets, grants, templates, `check`.
     ///
     /// # Errors
@@ -108,24 +141,38 @@ impl Engine {
     /// # Errors
     /// Sentences that name what is wrong with it.
     pub async fn admit(&self, bytes: Vec<u8>) -> Result<Adapter, Refusal> {
+        self.admit_on(bytes, Isolation::Engine).await
+    }
+
+    /// As [`Engine::admit`], for channels with this isolation: with a process of its own not an
+    /// instruction of it ever runs in this one, and its compiled code is not even loaded.
+    ///
+    /// # Errors
+    /// As [`Engine::admit`], and where the system has not the means.
+    pub async fn admit_on(&self, bytes: Vec<u8>, on: Isolation) -> Result<Adapter, Refusal> {
         let inner = &self.0;
         check_bytes(&bytes, inner.config.component_bytes_max)?;
         let (size_bytes, sha) = (bytes.len() as u64, Sha256::digest(&bytes));
         let digest = hex::encode(sha);
-        let component = inner.component(bytes, sha.into()).await?;
-        let faces = inner.names(&component)?;
-        let refused = |error: wasmtime::Error| {
-            Refusal::one(format!("it does not fit the contract: {error:#}"))
+        let (ground, faces, isolated) = match on {
+            Isolation::Engine => {
+                let (ground, faces) = inner.here(bytes, sha.into()).await?;
+                (ground, faces, None)
+            }
+            Isolation::Process => inner.away(bytes, sha.into(), &digest).await?,
         };
-        let pre = inner.linker.instantiate_pre(&component).map_err(refused)?;
-        let exports = Exports::find(&pre, faces.offers).map_err(refused)?;
-        let callee = Callee { pre, exports, digest: digest.clone() };
+        let callee = Callee { ground, digest: digest.clone() };
         let manifest = inner.describe_twice(&callee, faces.offers).await?;
         let notes = notes(&manifest);
         let Faces { offers: _, imports, exports, ignored_exports } = faces;
         let admitted =
             Admitted { digest, size_bytes, manifest, imports, exports, ignored_exports, notes };
-        Ok(Adapter(Arc::new(Parts { engine: self.clone(), callee, admitted })))
+        let callee = match isolated {
+            // The process that described it goes; each channel has its own.
+            Some(_) => Callee { ground: Arc::new(NoGround), digest: callee.digest },
+            None => callee,
+        };
+        Ok(Adapter(Arc::new(Parts { engine: self.clone(), callee, isolated, admitted })))
     }
 }
 
@@ -159,6 +206,47 @@ fn notes(manifest: &Manifest) -> Vec<String> {
 }
 
 impl Inner {
+    /// Loaded into this process.
+    async fn here(
+        &self,
+        bytes: Vec<u8>,
+        sha: [u8; 32],
+    ) -> Result<(Arc<dyn Ground>, Faces), Refusal> {
+        let component = self.component(bytes, sha).await?;
+        let faces = names(&self.engine, &component)?;
+        let refused = |error: wasmtime::Error| {
+            Refusal::one(format!("it does not fit the contract: {error:#}"))
+        };
+        let pre = self.linker.instantiate_pre(&component).map_err(refused)?;
+        let exports = Exports::find(&pre, faces.offers).map_err(refused)?;
+        let (env, ticker) = (self.env.clone(), Arc::clone(&self.ticker));
+        let ground: Arc<dyn Ground> = Arc::new(Here { env, ticker, pre, exports });
+        Ok((ground, faces))
+    }
+
+    /// Loaded into a process of its own, in which it is asked what it is.
+    async fn away(
+        &self,
+        bytes: Vec<u8>,
+        sha: [u8; 32],
+        digest: &str,
+    ) -> Result<(Arc<dyn Ground>, Faces, Option<Isolated>), Refusal> {
+        let helper = self.config.helper.clone().ok_or_else(|| {
+            Refusal::one(
+                "`isolation = \"process\"` needs a binary that runs the sandbox's child processes, \
+                 and this program's does not",
+            )
+        })?;
+        let code = Arc::new(self.code(bytes, sha).await?);
+        let shape = shape(&self.engine);
+        let limits = CallLimits { calls_at_once: 1, ..CallLimits::default() };
+        let loaded = (Arc::clone(&code), shape);
+        let ward = Ward::new(&self.env, helper.clone(), loaded, &digest[..12], &limits);
+        let faces = ward.faces().await?;
+        let ground: Arc<dyn Ground> = Arc::new(ward);
+        Ok((ground, faces, Some(Isolated { code, helper })))
+    }
+
     /// The compiled component, loaded.
     async fn component(&self, bytes: Vec<u8>, sha: [u8; 32]) -> Result<Component, Refusal> {
         let code = self.code(bytes, sha).await?;
@@ -185,6 +273,7 @@ impl Inner {
             }
         }
         let _permit = self.compiling.acquire().await;
+        let begun = self.env.elapsed();
         let compiled = match &self.config.helper {
             Some(helper) => {
                 let (wall_ms, memory_bytes) =
@@ -195,15 +284,15 @@ impl Inner {
             None => self.compile_here(bytes).await,
         };
         let code = compiled.map_err(Refusal::one)?;
+        let ms = u64::try_from((self.env.elapsed() - begun).as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(ms, code_bytes = code.len(), "a component was compiled");
         let Some(cache) = self.cache.clone() else { return Ok(code) };
-        let (env, begun) = (self.env.clone(), self.env.elapsed());
+        let env = self.env.clone();
         let storing = self.env.spawn_blocking(move || {
             cache.store(&key, &code, &env);
             code
         });
-        let stored = storing.await;
-        tracing::debug!(ms = (self.env.elapsed() - begun).as_millis() as u64, "code is cached");
-        stored.map_err(|_| Refusal::one("the host ends"))
+        storing.await.map_err(|_| Refusal::one("the host ends"))
     }
 
     /// For programs whose binary knows no hidden modes: bounded in the time that it is waited for,
@@ -226,14 +315,6 @@ impl Inner {
         let mut hash = Sha256::new_with_prefix(shape(&self.engine));
         hash.update(sha);
         CacheKey(hash.finalize().into())
-    }
-
-    /// Imports and exports by name, before anything is linked.
-    fn names(&self, component: &Component) -> Result<Faces, Refusal> {
-        let types = component.component_type();
-        let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned());
-        let exports = types.exports(&self.engine).map(|(name, _)| name.to_owned());
-        Ok(faces::judge(imports.collect(), exports.collect(), wasi::serves)?)
     }
 
     async fn describe_twice(&self, callee: &Callee, offers: Offers) -> Result<Manifest, Refusal> {
@@ -286,6 +367,28 @@ impl Inner {
             CallEnd::NotCalled(fault) => format!("`describe` was not called: {}", fault.sentence),
             CallEnd::Cancelled | CallEnd::Answered(()) => "`describe` was cancelled".to_owned(),
         })
+    }
+}
+
+/// Imports and exports by name, before anything is linked.
+pub(super) fn names(
+    engine: &wasmtime::Engine,
+    component: &Component,
+) -> Result<Faces, Vec<String>> {
+    let types = component.component_type();
+    let imports = types.imports(engine).map(|(name, _)| name.to_owned());
+    let exports = types.exports(engine).map(|(name, _)| name.to_owned());
+    faces::judge(imports.collect(), exports.collect(), wasi::serves)
+}
+
+/// Where an isolated adapter runs that is bound to no channel: nowhere.
+struct NoGround;
+
+#[async_trait::async_trait]
+impl Ground for NoGround {
+    async fn run(&self, guest: Guest, _: (Lane, Order), _: &mut StopSignal) -> Ran {
+        let fault = Fault::new("no_process", "the adapter is bound to no channel");
+        Ran { ended: Ended::NotRun(fault), guest, cpu: Duration::ZERO }
     }
 }
 

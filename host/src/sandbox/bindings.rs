@@ -18,10 +18,40 @@ wasmtime::component::bindgen!({
     ",
     world: "lastword:host/host",
     imports: {
-        "lastword:channel/http@0.1.0": async | trappable,
-        "lastword:channel/blobs@0.1.0": async | trappable,
-        "lastword:channel/state@0.1.0": async | trappable,
-        default: trappable,
+        // Lines are told, and nobody waits for an answer.
+        "lastword:channel/log@0.1.0": trappable,
+        // In a process of its own an adapter has to wait for every other answer.
+        default: async | trappable,
     },
     exports: { default: async },
+    // What goes between the host and the process of an isolated adapter.
+    additional_derives: [serde::Serialize, serde::Deserialize],
 });
+
+/// The one type of the contract for which the bindings derive nothing: a set of flags.
+impl serde::Serialize for exports::lastword::channel::adapter::SecretUses {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let has = |flag| self.contains(flag);
+        let all = (has(Self::INJECT), has(Self::SIGN), has(Self::VERIFY), has(Self::COMPARE));
+        serde::Serialize::serialize(&all, to)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for exports::lastword::channel::adapter::SecretUses {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (inject, sign, verify, compare): (bool, bool, bool, bool) =
+            serde::Deserialize::deserialize(from)?;
+        let mut uses = Self::empty();
+        for (has, flag) in [
+            (inject, Self::INJECT),
+            (sign, Self::SIGN),
+            (verify, Self::VERIFY),
+            (compare, Self::COMPARE),
+        ] {
+            if has {
+                uses |= flag;
+            }
+        }
+        Ok(uses)
+    }
+}

@@ -14,7 +14,7 @@ use super::jobs::{
     Check, Download, Find, Indicate, Job, Poll, Progress, SendFinal, SendProgress, Webhook,
 };
 use super::lanes::Lane;
-use super::run::Terms;
+use super::run::{Callee, Terms};
 use super::spec::{
     Activity, Batch, ChannelSpec, PollError, Refusal, Rehearsal, WebhookReply, WebhookRequest,
 };
@@ -36,6 +36,7 @@ struct Inner {
     outward: Arc<Semaphore>,
     inward: Arc<Semaphore>,
     lane: Lane,
+    callee: Callee,
 }
 
 /// Which of a channel's permits a call takes. Apart, so that sends that hang cannot keep out what
@@ -69,8 +70,11 @@ impl Channel {
         let bound = Arc::new(Bound { rehearsal, ..bound });
         let permits = || Arc::new(Semaphore::new(bound.limits.calls_at_once as usize));
         let (outward, inward) = (permits(), permits());
+        let callee = adapter.callee_of(&bound);
         let (adapter, lane) = (adapter.clone(), engine.runner.lanes.lane());
-        let channel = Self(Arc::new(Inner { adapter, bound, outward, inward, lane }));
+        let inner = Inner { adapter, bound, outward, inward, lane, callee };
+        let channel = Self(Arc::new(inner));
+        channel.0.callee.ground.warm().await?;
         let problems = channel.check().await;
         if problems.is_empty() { Ok(channel) } else { Err(Refusal::from(problems)) }
     }
@@ -270,8 +274,7 @@ impl Channel {
             stop,
             files,
         };
-        let parts = &self.0.adapter.0;
-        parts.engine.0.runner.call(&parts.callee, terms, job).await
+        self.0.adapter.0.engine.0.runner.call(&self.0.callee, terms, job).await
     }
 
     fn not_offered<T>(&self, interface: &str) -> Call<T> {

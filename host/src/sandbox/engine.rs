@@ -49,6 +49,7 @@ pub(super) struct Inner {
     /// One compilation at a time: each takes every core that it can.
     pub(super) compiling: Arc<Semaphore>,
     pub(super) runner: Runner,
+    pub(super) ticker: Arc<Ticker>,
     pub(super) dialer: Dialer,
 }
 
@@ -95,13 +96,22 @@ impl Engine {
         let runner = Runner {
             env: env.clone(),
             permits: Arc::new(Semaphore::new(config.calls_max as usize)),
-            ticker,
             lanes: Lanes::new(std::thread::available_parallelism().map_or(1, usize::from)),
             calls: AtomicU64::new(1),
             chance_unbound: |_| Chance::fixed(),
         };
-        let compiling = Arc::new(Semaphore::new(1));
-        Ok(Self(Arc::new(Inner { engine, linker, env, config, cache, compiling, runner, dialer })))
+        let (compiling, ticker) = (Arc::new(Semaphore::new(1)), Arc::new(ticker));
+        Ok(Self(Arc::new(Inner {
+            engine,
+            linker,
+            env,
+            config,
+            cache,
+            compiling,
+            runner,
+            ticker,
+            dialer,
+        })))
     }
 }
 
@@ -112,7 +122,7 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     Ok(linker)
 }
 
-fn engine_config(host: &EngineConfig) -> Config {
+pub(super) fn engine_config(host: &EngineConfig) -> Config {
     let mut config = code_config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pools(host)));
     config

@@ -6,7 +6,6 @@ use wasmtime::{Result, Store};
 use super::bindings::exports::lastword::channel::{
     adapter, files, outbound, poll, progress, reconcile, webhook,
 };
-use super::guest::Guest;
 use super::manifest::Offers;
 
 /// The exports of one component.
@@ -22,7 +21,7 @@ pub(super) struct Exports {
 
 impl Exports {
     /// Finds every function of the interfaces that the component offers.
-    pub(super) fn find(pre: &InstancePre<Guest>, offers: Offers) -> Result<Self> {
+    pub(super) fn find<T: 'static>(pre: &InstancePre<T>, offers: Offers) -> Result<Self> {
         Ok(Self {
             adapter: adapter::GuestIndices::new(pre)?,
             outbound: outbound::GuestIndices::new(pre)?,
@@ -35,7 +34,11 @@ impl Exports {
     }
 
     /// Whether every function has the contract's types: a later call finds no surprise.
-    pub(super) fn check_types(&self, store: &mut Store<Guest>, instance: &Instance) -> Result<()> {
+    pub(super) fn check_types<T: 'static>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+    ) -> Result<()> {
         self.adapter.load(&mut *store, instance)?;
         self.outbound.load(&mut *store, instance)?;
         if let Some(progress) = &self.progress {

@@ -1,5 +1,7 @@
 //! Which imports and exports a component may have, by name. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use super::manifest::Offers;
 
 const PACKAGE: &str = "lastword:channel/";
@@ -8,7 +10,7 @@ const PACKAGE: &str = "lastword:channel/";
 const IMPORTS: &[&str] = &["types", "http", "blobs", "secrets", "settings", "state", "log", "env"];
 
 /// What a component's names were found to be.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Faces {
     pub(super) offers: Offers,
     pub(super) imports: Vec<String>,

@@ -146,7 +146,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    fn new(limits: &CallLimits) -> Self {
+    pub(super) fn new(limits: &CallLimits) -> Self {
         Self {
             memory_bytes: 0,
             held_bytes: 0,
@@ -228,6 +228,14 @@ pub(super) enum Chance {
         now_ms: u64,
         rng: Arc<Mutex<StdRng>>,
     },
+    /// In a process of its own: a seed and the wall clock's time, as the host gave them with the
+    /// call.
+    Given {
+        rng: Arc<Mutex<StdRng>>,
+        wall_ms: u64,
+        since: Duration,
+        env: Env,
+    },
 }
 
 /// What the clock says during `describe`: 2025-01-01T00:00:00Z.
@@ -245,16 +253,26 @@ impl Chance {
         Self::Fixed { now_ms, rng: Arc::new(Mutex::new(rng)) }
     }
 
+    /// The source of a call in a process of its own.
+    pub(super) fn given(seed: [u8; 32], wall_ms: u64, env: &Env) -> Self {
+        let rng = Arc::new(Mutex::new(StdRng::from_seed(seed)));
+        Self::Given { rng, wall_ms, since: env.elapsed(), env: env.clone() }
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         match self {
             Self::Env(env) => u64::try_from(env.now().wall_ms).unwrap_or(0),
             Self::Fixed { now_ms, .. } => *now_ms,
+            Self::Given { wall_ms, since, env, .. } => {
+                let passed = env.elapsed().saturating_sub(*since).as_millis();
+                wall_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+            }
         }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
         match self {
-            Self::Env(env) => env.elapsed(),
+            Self::Env(env) | Self::Given { env, .. } => env.elapsed(),
             Self::Fixed { .. } => Duration::ZERO,
         }
     }
@@ -262,7 +280,7 @@ impl Chance {
     pub(super) fn fill(&self, bytes: &mut [u8]) {
         match self {
             Self::Env(env) => env.fill(bytes),
-            Self::Fixed { rng, .. } => {
+            Self::Fixed { rng, .. } | Self::Given { rng, .. } => {
                 rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes)
             }
         }

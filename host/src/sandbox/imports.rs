@@ -207,17 +207,22 @@ fn mac_kind(mac: secrets::Mac) -> MacKind {
 }
 
 impl secrets::Host for Guest {
-    fn exists(&mut self, slot: String) -> Result<bool> {
+    async fn exists(&mut self, slot: String) -> Result<bool> {
         self.count()?;
         Ok(self.bound("secrets.exists")?.vault.exists(&slot))
     }
 
-    fn sign(&mut self, slot: String, mac: secrets::Mac, data: Vec<u8>) -> Result<Option<Vec<u8>>> {
+    async fn sign(
+        &mut self,
+        slot: String,
+        mac: secrets::Mac,
+        data: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>> {
         self.count()?;
         Ok(self.bound("secrets.sign")?.vault.sign(&slot, mac_kind(mac), &data))
     }
 
-    fn verify(
+    async fn verify(
         &mut self,
         slot: String,
         mac: secrets::Mac,
@@ -228,20 +233,20 @@ impl secrets::Host for Guest {
         Ok(self.bound("secrets.verify")?.vault.verify(&slot, mac_kind(mac), &data, &code))
     }
 
-    fn equals(&mut self, slot: String, candidate: Vec<u8>) -> Result<bool> {
+    async fn equals(&mut self, slot: String, candidate: Vec<u8>) -> Result<bool> {
         self.count()?;
         Ok(self.bound("secrets.equals")?.vault.equals(&slot, &candidate))
     }
 }
 
 impl settings::Host for Guest {
-    fn get(&mut self, key: String) -> Result<Option<String>> {
+    async fn get(&mut self, key: String) -> Result<Option<String>> {
         self.count()?;
         let value = self.bound("settings.get")?.settings.get(&key);
         Ok(value.map(serde_json::Value::to_string))
     }
 
-    fn public_url(&mut self) -> Result<Option<String>> {
+    async fn public_url(&mut self) -> Result<Option<String>> {
         self.count()?;
         Ok(self.bound("settings.public-url")?.public_url.clone())
     }
@@ -310,24 +315,18 @@ impl log::Host for Guest {
         message: String,
         fields: Vec<(String, String)>,
     ) -> Result<()> {
-        let level = match level {
-            log::Level::Debug => Level::Debug,
-            log::Level::Info => Level::Info,
-            log::Level::Warn => Level::Warn,
-            log::Level::Error => Level::Error,
-        };
-        self.log.write(level, &message, &fields);
+        self.log.write(Level::from(level), &message, &fields);
         Ok(())
     }
 }
 
 impl env::Host for Guest {
-    fn now_ms(&mut self) -> Result<u64> {
+    async fn now_ms(&mut self) -> Result<u64> {
         self.count()?;
         Ok(self.chance.now_ms())
     }
 
-    fn random_bytes(&mut self, count: u32) -> Result<Vec<u8>> {
+    async fn random_bytes(&mut self, count: u32) -> Result<Vec<u8>> {
         self.count()?;
         if count > RANDOM_BYTES_MAX {
             wasmtime::bail!("{count} random bytes were asked for; {RANDOM_BYTES_MAX} is the most");

@@ -1,23 +1,24 @@
-//! The calls that a host makes of a guest: which export, with what, and how its answer is read.
-//! They run inside a live instance; `run` gives them one.
+//! What is asked of a guest, and how its answer is read: every job is an order, and a reader of
+//! what was said. Orders run where the adapter does; reading is done in the host.
 
-use std::future::Future;
 use std::sync::Arc;
 
-use wasmtime::component::Instance;
-use wasmtime::{Result, Store};
+use wasmtime::Result;
 
 use super::bindings::exports::lastword::channel::progress::ProgressKind;
 use super::bound::Bound;
 use super::convert_in::{Reader, Refused};
-use super::exports::Exports;
 use super::guest::Guest;
 use super::manifest::{Manifest, Offers};
+use super::orders::{Order, Said};
 use super::spec::{Activity, Batch, PollError, WebhookReply, WebhookRequest};
 use super::{convert_out, manifest_read};
 use crate::lifecycle::id::BlobId;
 use crate::lifecycle::message::{Attachment, OutboundMessage, Place};
 use crate::lifecycle::outcome::{CallError, Fault, Lookup, SendAnswer};
+
+/// Reads what was said. An error is as a trap: [`Refused`], or an answer to another question.
+pub(super) type Read<T> = Box<dyn FnOnce(Said, &Guest) -> Result<T> + Send>;
 
 /// One call of one export.
 pub(super) trait Job: Send {
@@ -26,22 +27,17 @@ pub(super) trait Job: Send {
     /// For logs.
     fn label(&self) -> &'static str;
 
-    /// Calls and reads the answer. An error is a trap, or [`Refused`].
-    fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> impl Future<Output = Result<Self::Answer>> + Send;
+    /// What is to be done, and how the answer is read.
+    fn split(self) -> (Order, Read<Self::Answer>);
 }
 
-fn reader<'a>(bound: &'a Bound, store: &'a Store<Guest>) -> Reader<'a> {
-    Reader { guard: &bound.guard, limits: &bound.limits, files: &store.data().files }
+fn reader<'a>(bound: &'a Bound, guest: &'a Guest) -> Reader<'a> {
+    Reader { guard: &bound.guard, limits: &bound.limits, files: &guest.files }
 }
 
-/// An optional export that the caller knows to be there.
-fn offered<'a, T>(export: &'a Option<T>, name: &str) -> Result<&'a T> {
-    export.as_ref().ok_or_else(|| wasmtime::format_err!("the adapter exports no `{name}`"))
+/// Only a process that does not keep to the protocol gives it.
+fn unfit<T>() -> Result<T> {
+    wasmtime::bail!("the adapter's process answered another question")
 }
 
 /// `adapter.describe`, with every export's types checked beside it.
@@ -54,16 +50,12 @@ impl Job for Describe {
         "describe"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<Self::Answer> {
-        exports.check_types(store, &instance)?;
-        let adapter = exports.adapter.load(&mut *store, &instance)?;
-        let said = adapter.call_describe(&mut *store).await?;
-        Ok(manifest_read::read(said, self.0))
+    fn split(self) -> (Order, Read<Self::Answer>) {
+        let read = move |said, _: &Guest| match said {
+            Said::Described(said) => Ok(manifest_read::read(said, self.0)),
+            _ => unfit(),
+        };
+        (Order::Describe, Box::new(read))
     }
 }
 
@@ -77,30 +69,35 @@ impl Job for Check {
         "check"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<Self::Answer> {
-        let adapter = exports.adapter.load(&mut *store, &instance)?;
-        let Err(problems) = adapter.call_check(&mut *store).await? else { return Ok(Vec::new()) };
-        let clean = |text: String| super::text::visible(&self.0.guard.redact_text(text), 512);
-        let sentences = problems.into_iter().take(20).map(|problem| {
-            format!(
-                "[channels.{}] settings.{}: {}",
-                self.0.name,
-                clean(problem.setting),
-                clean(problem.sentence)
-            )
-        });
-        let mut sentences: Vec<_> = sentences.collect();
-        if sentences.is_empty() {
-            sentences
-                .push("the adapter's `check` refuses the settings and does not say why".into());
-        }
-        Ok(sentences)
+    fn split(self) -> (Order, Read<Self::Answer>) {
+        let read = move |said, _: &Guest| {
+            let Said::Checked(said) = said else { return unfit() };
+            let Err(problems) = said else { return Ok(Vec::new()) };
+            let clean = |text: String| super::text::visible(&self.0.guard.redact_text(text), 512);
+            let sentences = problems.into_iter().take(20).map(|problem| {
+                format!(
+                    "[channels.{}] settings.{}: {}",
+                    self.0.name,
+                    clean(problem.setting),
+                    clean(problem.sentence)
+                )
+            });
+            let mut sentences: Vec<_> = sentences.collect();
+            if sentences.is_empty() {
+                let silent = "the adapter's `check` refuses the settings and does not say why";
+                sentences.push(silent.into());
+            }
+            Ok(sentences)
+        };
+        (Order::Check, Box::new(read))
     }
+}
+
+fn read_sent(bound: Arc<Bound>) -> Read<SendAnswer> {
+    Box::new(move |said, guest| match said {
+        Said::Sent(said) => Ok(reader(&bound, guest).send_answer(said)?),
+        _ => unfit(),
+    })
 }
 
 /// `outbound.send-final`.
@@ -113,16 +110,8 @@ impl Job for SendFinal {
         "send-final"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<SendAnswer> {
-        let outbound = exports.outbound.load(&mut *store, &instance)?;
-        let message = convert_out::outbound(self.1);
-        let said = outbound.call_send_final(&mut *store, &message).await?;
-        Ok(reader(&self.0, store).send_answer(said)?)
+    fn split(self) -> (Order, Read<SendAnswer>) {
+        (Order::SendFinal(convert_out::outbound(self.1)), read_sent(self.0))
     }
 }
 
@@ -147,20 +136,12 @@ impl Job for SendProgress {
         "send-progress"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<SendAnswer> {
-        let progress = offered(&exports.progress, "progress")?.load(&mut *store, &instance)?;
+    fn split(self) -> (Order, Read<SendAnswer>) {
         let kind = match self.1 {
             Progress::Tool => ProgressKind::Tool,
             Progress::Block => ProgressKind::Block,
         };
-        let message = convert_out::outbound(self.2);
-        let said = progress.call_send_progress(&mut *store, kind, &message).await?;
-        Ok(reader(&self.0, store).send_answer(said)?)
+        (Order::SendProgress(kind, convert_out::outbound(self.2)), read_sent(self.0))
     }
 }
 
@@ -174,16 +155,16 @@ impl Job for Indicate {
         "indicate"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<Self::Answer> {
-        let progress = offered(&exports.progress, "progress")?.load(&mut *store, &instance)?;
-        let (place, activity) = (convert_out::place(self.1), convert_out::activity(self.2));
-        let said = progress.call_indicate(&mut *store, &place, activity).await?;
-        Ok(said.map_err(|error| reader(&self.0, store).call_error(error)))
+    fn split(self) -> (Order, Read<Self::Answer>) {
+        let Self(bound, place, activity) = self;
+        let order = Order::Indicate(convert_out::place(place), convert_out::activity(activity));
+        let read = move |said, guest: &Guest| match said {
+            Said::Indicated(said) => {
+                Ok(said.map_err(|error| reader(&bound, guest).call_error(error)))
+            }
+            _ => unfit(),
+        };
+        (order, Box::new(read))
     }
 }
 
@@ -197,16 +178,13 @@ impl Job for Find {
         "find"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<Self::Answer> {
-        let reconcile = offered(&exports.reconcile, "reconcile")?.load(&mut *store, &instance)?;
-        let message = convert_out::outbound(self.1);
-        let said = reconcile.call_find(&mut *store, &message, self.2).await?;
-        Ok(reader(&self.0, store).lookup(said)?)
+    fn split(self) -> (Order, Read<Self::Answer>) {
+        let Self(bound, message, since_ms) = self;
+        let read = move |said, guest: &Guest| match said {
+            Said::Found(said) => Ok(reader(&bound, guest).lookup(said)?),
+            _ => unfit(),
+        };
+        (Order::Find(convert_out::outbound(message), since_ms), Box::new(read))
     }
 }
 
@@ -220,23 +198,21 @@ impl Job for Webhook {
         "webhook"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<WebhookReply> {
-        let webhook = offered(&exports.webhook, "webhook")?.load(&mut *store, &instance)?;
-        let request = convert_out::webhook(self.1, self.0.public_url.as_deref());
-        let said = webhook.call_handle(&mut *store, &request).await?;
-        match reader(&self.0, store).webhook_reply(said) {
-            Ok(reply) => Ok(reply),
-            Err(Refused::TooMuch(why)) => {
-                let why = self.0.guard.redact_text(why);
-                Ok(WebhookReply { status: 413, too_much: Some(why), ..WebhookReply::default() })
+    fn split(self) -> (Order, Read<WebhookReply>) {
+        let Self(bound, request) = self;
+        let order = Order::Webhook(convert_out::webhook(request, bound.public_url.as_deref()));
+        let read = move |said, guest: &Guest| {
+            let Said::Handled(said) = said else { return unfit() };
+            match reader(&bound, guest).webhook_reply(said) {
+                Ok(reply) => Ok(reply),
+                Err(Refused::TooMuch(why)) => {
+                    let why = bound.guard.redact_text(why);
+                    Ok(WebhookReply { status: 413, too_much: Some(why), ..WebhookReply::default() })
+                }
+                Err(wrong @ Refused::Wrong(_)) => Err(wrong.into()),
             }
-            Err(wrong @ Refused::Wrong(_)) => Err(wrong.into()),
-        }
+        };
+        (order, Box::new(read))
     }
 }
 
@@ -255,23 +231,20 @@ impl Job for Poll {
         "poll"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<Self::Answer> {
-        let poll = offered(&exports.poll, "poll")?.load(&mut *store, &instance)?;
-        let cursor = self.cursor.as_deref();
-        let said = poll.call_next(&mut *store, cursor, self.wait_ms, self.most).await?;
-        match reader(&self.bound, store).batch(said, self.most) {
-            Ok(batch) => Ok(batch),
-            Err(Refused::TooMuch(why)) => {
-                let fault = Fault::new("too_much", self.bound.guard.redact_text(why));
-                Ok(Err(PollError::Failed(CallError::Refused(fault))))
+    fn split(self) -> (Order, Read<Self::Answer>) {
+        let Self { bound, cursor, wait_ms, most } = self;
+        let read = move |said, guest: &Guest| {
+            let Said::Polled(said) = said else { return unfit() };
+            match reader(&bound, guest).batch(said, most) {
+                Ok(batch) => Ok(batch),
+                Err(Refused::TooMuch(why)) => {
+                    let fault = Fault::new("too_much", bound.guard.redact_text(why));
+                    Ok(Err(PollError::Failed(CallError::Refused(fault))))
+                }
+                Err(wrong @ Refused::Wrong(_)) => Err(wrong.into()),
             }
-            Err(wrong @ Refused::Wrong(_)) => Err(wrong.into()),
-        }
+        };
+        (Order::Poll { cursor, wait_ms, most }, Box::new(read))
     }
 }
 
@@ -285,16 +258,14 @@ impl Job for Download {
         "download"
     }
 
-    async fn run(
-        self,
-        store: &mut Store<Guest>,
-        instance: Instance,
-        exports: &Exports,
-    ) -> Result<Self::Answer> {
-        let files = offered(&exports.files, "files")?.load(&mut *store, &instance)?;
-        let (place, file) = (convert_out::place(self.1), convert_out::attachment(self.2));
-        let said = files.call_download(&mut *store, &place, &file).await?;
-        Ok(reader(&self.0, store).downloaded(said)?)
+    fn split(self) -> (Order, Read<Self::Answer>) {
+        let Self(bound, place, file) = self;
+        let order = Order::Download(convert_out::place(place), convert_out::attachment(file));
+        let read = move |said, guest: &Guest| match said {
+            Said::Downloaded(said) => Ok(reader(&bound, guest).downloaded(said)?),
+            _ => unfit(),
+        };
+        (order, Box::new(read))
     }
 }
 

@@ -2,8 +2,12 @@
 //! of secrets. Standard output and error of language runtimes end here too.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
+use super::bindings::lastword::channel::log;
+use super::child::{AwayLog, LogLine};
 use super::guard::Guard;
 use super::limits::CallLimits;
 use super::text::visible;
@@ -13,7 +17,7 @@ const LAST_WORDS_MAX: usize = 3;
 const LAST_WORDS_BYTES_MAX: usize = 512;
 
 /// How loud a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Level {
     Debug,
     Info,
@@ -21,9 +25,26 @@ pub(super) enum Level {
     Error,
 }
 
+impl From<log::Level> for Level {
+    fn from(level: log::Level) -> Self {
+        match level {
+            log::Level::Debug => Self::Debug,
+            log::Level::Info => Self::Info,
+            log::Level::Warn => Self::Warn,
+            log::Level::Error => Self::Error,
+        }
+    }
+}
+
 /// Shared by the imports and the standard streams of one call.
 #[derive(Clone)]
-pub(super) struct LogSink(Arc<Mutex<Lines>>);
+pub(super) struct LogSink(Arc<Mutex<Sink>>);
+
+enum Sink {
+    Here(Lines),
+    /// In a process of its own: the host is told.
+    Away(AwayLog),
+}
 
 struct Lines {
     channel: String,
@@ -45,7 +66,7 @@ impl LogSink {
         guard: Option<Arc<Guard>>,
         limits: &CallLimits,
     ) -> Self {
-        Self(Arc::new(Mutex::new(Lines {
+        Self(Arc::new(Mutex::new(Sink::Here(Lines {
             channel: channel.to_owned(),
             digest: digest.chars().take(12).collect(),
             call,
@@ -54,24 +75,60 @@ impl LogSink {
             line_bytes: limits.log_line_bytes as usize,
             dropped: 0,
             last_words: VecDeque::new(),
-        })))
+        }))))
+    }
+
+    /// A sink for one call in a process of its own.
+    pub(super) fn away(log: AwayLog) -> Self {
+        Self(Arc::new(Mutex::new(Sink::Away(log))))
+    }
+
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes one line.
     pub(super) fn write(&self, level: Level, message: &str, fields: &[(String, String)]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(level, message, fields);
+        match &mut *self.sink() {
+            Sink::Here(lines) => lines.write(level, message, fields),
+            Sink::Away(log) => log.write(level, message, fields),
+        }
     }
 
     /// The last lines of errors and of standard error: what a panicking guest said.
     pub(super) fn last_words(&self) -> Option<String> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sink = self.sink();
+        let Sink::Here(lines) = &*sink else { return None };
         let words: Vec<_> = lines.last_words.iter().map(String::as_str).collect();
         Some(words.join(" | ")).filter(|words| !words.is_empty())
     }
 
     /// Lines over the cap.
     pub(super) fn dropped(&self) -> u32 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).dropped
+        match &*self.sink() {
+            Sink::Here(lines) => lines.dropped,
+            Sink::Away(_) => 0,
+        }
+    }
+
+    /// What a sink that is away kept back: how many lines, and the last errors among them.
+    pub(super) fn over(&self) -> (u32, Vec<LogLine>) {
+        match &mut *self.sink() {
+            Sink::Here(_) => (0, Vec::new()),
+            Sink::Away(log) => log.over(),
+        }
+    }
+
+    /// Counts what was kept back elsewhere, and hears the last errors among it.
+    pub(super) fn note_over(&self, dropped: u32, last: &[LogLine]) {
+        if let Sink::Here(lines) = &mut *self.sink() {
+            lines.dropped = lines.dropped.saturating_add(dropped);
+            for line in last.iter().take(LAST_WORDS_MAX) {
+                let room = lines.line_bytes.min(LAST_WORDS_BYTES_MAX);
+                let message = lines.clean(&line.message, room);
+                lines.remember(message);
+            }
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod limits;
 mod log_sink;
 mod manifest;
 mod manifest_read;
+mod orders;
 mod run;
 mod schema;
 mod secrets;
@@ -67,7 +68,7 @@ pub use manifest::{
 pub use secrets::SecretMap;
 pub use signature::{SIGNATURE_BYTES_MAX, Signed, Signer, TrustedKey, signing_line, verify};
 pub use spec::{
-    Activity, Batch, ChannelSpec, Grants, PollError, Refusal, Rehearsal, WebhookReply,
+    Activity, Batch, ChannelSpec, Grants, Isolation, PollError, Refusal, Rehearsal, WebhookReply,
     WebhookRequest,
 };
 pub use state::{StateSize, StateSource, StateUnavailable};

@@ -1,11 +1,12 @@
 //! One call, from permit to facts: a fresh instance, the limits around it, and whatever way it
 //! ends, one value that says how. After a trap, a deadline or a cancel the instance is dropped and
-//! never entered again. It knows no exports; a [`Job`] does.
+//! never entered again. Where it runs, here or in a process of its own, only its [`Ground`] knows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::InstancePre;
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
@@ -19,9 +20,11 @@ use super::jobs::Job;
 use super::lanes::{Lane, Lanes};
 use super::limits::CallLimits;
 use super::log_sink::LogSink;
+use super::orders::{Order, Said};
 use super::stop::StopSignal;
 use super::text::visible;
 use super::ticker::Ticker;
+use super::wasi::Inside;
 use crate::env::Env;
 use crate::lifecycle::outcome::{Call, CallEnd, Fault, Ledger, StateWrites, Usage};
 
@@ -32,7 +35,6 @@ const TRAP_BYTES_MAX: usize = 2_048;
 pub(super) struct Runner {
     pub(super) env: Env,
     pub(super) permits: Arc<Semaphore>,
-    pub(super) ticker: Ticker,
     pub(super) lanes: Lanes,
     pub(super) calls: AtomicU64,
     /// Time and chance before there is a channel.
@@ -40,10 +42,39 @@ pub(super) struct Runner {
 }
 
 /// What is called.
+#[derive(Clone)]
 pub(super) struct Callee {
+    pub(super) ground: Arc<dyn Ground>,
+    pub(super) digest: String,
+}
+
+/// Where the code of an adapter runs. What a guest may and what it did is kept with its [`Guest`],
+/// which stays in the host; nobody above this seam knows on which ground a call runs.
+#[async_trait]
+pub(super) trait Ground: Send + Sync {
+    /// Makes ready what calls need, so that none of them has to wait for it.
+    async fn warm(&self) -> Result<(), Vec<String>> {
+        Ok(())
+    }
+
+    /// Runs one order in a fresh instance, until its end, its deadline, its budget or the stop. The
+    /// lane is that of the channel among all that compute in this process.
+    async fn run(&self, guest: Guest, order: (Lane, Order), stop: &mut StopSignal) -> Ran;
+}
+
+/// What came of it.
+pub(super) struct Ran {
+    pub(super) ended: Ended<Said>,
+    pub(super) guest: Guest,
+    pub(super) cpu: Duration,
+}
+
+/// This very process: nothing but the engine stands between the guest and the host.
+pub(super) struct Here {
+    pub(super) env: Env,
+    pub(super) ticker: Arc<Ticker>,
     pub(super) pre: InstancePre<Guest>,
     pub(super) exports: Exports,
-    pub(super) digest: String,
 }
 
 /// Under which terms.
@@ -82,8 +113,20 @@ impl Runner {
             Err(end) => return not_run(end, &standing, callee),
         };
         let guest = self.guest(callee, standing, limits, deadline, (job.label(), files));
-        let (end, guest, cpu) = self.run(callee, guest, (lane, job), &mut stop).await;
+        let (order, read) = job.split();
+        let ran = callee.ground.run(guest, (lane, order), &mut stop).await;
+        let Ran { ended, guest, cpu } = ran;
         drop(permits);
+        let end = match ended {
+            Ended::Returned(said) => match said.and_then(|said| read(said, &guest)) {
+                Ok(answer) => CallEnd::Answered(answer),
+                Err(error) => end_of(&error, &guest),
+            },
+            Ended::CpuSpent => CallEnd::CpuSpent,
+            Ended::DeadlinePassed => CallEnd::DeadlinePassed,
+            Ended::Cancelled => CallEnd::Cancelled,
+            Ended::NotRun(fault) => CallEnd::NotCalled(fault),
+        };
         let mut call = facts(end, guest, callee);
         call.usage.cpu_ms = millis(cpu);
         call.usage.wall_ms = millis(self.env.elapsed().saturating_sub(begun));
@@ -140,21 +183,19 @@ impl Runner {
         let log = LogSink::new(channel, &callee.digest, call, guard, &limits);
         Guest::new(standing, limits, chance, log, files, deadline)
     }
+}
 
-    async fn run<J: Job>(
-        &self,
-        callee: &Callee,
-        guest: Guest,
-        (lane, job): (Lane, J),
-        stop: &mut StopSignal,
-    ) -> (CallEnd<J::Answer>, Guest, Duration) {
+#[async_trait]
+impl Ground for Here {
+    async fn run(&self, guest: Guest, (lane, order): (Lane, Order), stop: &mut StopSignal) -> Ran {
         let _running = self.ticker.running();
         let budget = Duration::from_millis(guest.limits.cpu_ms);
         let deadline = guest.deadline;
-        let mut store = store(callee.pre.engine(), guest);
+        let limits = Arc::clone(&guest.limits);
+        let mut store = store(self.pre.engine(), guest, &limits);
         let inside = async {
-            let instance = callee.pre.instantiate_async(&mut store).await?;
-            job.run(&mut store, instance, &callee.exports).await
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            order.run(&mut store, &instance, &self.exports).await
         };
         let mut metered = Metered::new(self.env.clone(), lane, budget, inside);
         let left = deadline.saturating_sub(self.env.elapsed());
@@ -171,35 +212,36 @@ impl Runner {
         let cpu = metered.spent();
         drop(metered);
         let guest = store.into_data();
-        let end = match ended {
-            Ended::Returned(Ok(answer)) => CallEnd::Answered(answer),
-            Ended::Returned(Err(error)) => end_of(&error, &guest),
-            Ended::CpuSpent => CallEnd::CpuSpent,
-            Ended::DeadlinePassed => CallEnd::DeadlinePassed,
-            Ended::Cancelled => CallEnd::Cancelled,
-        };
-        (end, guest, cpu)
+        Ran { ended, guest, cpu }
     }
 }
 
-enum Ended<T> {
+/// How a call left its ground.
+pub(super) enum Ended<T> {
+    /// By the guest's word, or by a trap.
     Returned(wasmtime::Result<T>),
     CpuSpent,
     DeadlinePassed,
     Cancelled,
+    /// Not an instruction ran.
+    NotRun(Fault),
 }
 
-pub(super) fn store(engine: &wasmtime::Engine, guest: Guest) -> Store<Guest> {
-    let handles = guest.limits.resource_handles;
+/// A store for one call, with the caps that the engine keeps.
+pub(super) fn store<T: Inside>(
+    engine: &wasmtime::Engine,
+    data: T,
+    limits: &CallLimits,
+) -> Store<T> {
     // What the host unpacks of one call is never more than the guest itself may have.
-    let lifted = guest.limits.lifted_bytes.min(guest.limits.memory_bytes);
-    let mut store = Store::new(engine, guest);
-    store.limiter(|guest| &mut guest.meter);
+    let lifted = limits.lifted_bytes.min(limits.memory_bytes);
+    let mut store = Store::new(engine, data);
+    store.limiter(|data| data.meter());
     store.set_hostcall_fuel(usize::try_from(lifted).unwrap_or(usize::MAX));
-    store.set_max_component_handles(handles as usize);
+    store.set_max_component_handles(limits.resource_handles as usize);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|context| {
-        context.data().meter.check()?;
+    store.epoch_deadline_callback(|mut context| {
+        context.data_mut().meter().check()?;
         Ok(UpdateDeadline::Yield(1))
     });
     store

@@ -3,11 +3,24 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use super::limits::CallLimits;
 use super::secrets::SecretMap;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::{CallError, Fault};
+
+/// What stands between an adapter and the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// The engine: its calls run in the host's own process.
+    #[default]
+    Engine,
+    /// The engine, and a process of its own that the kernel shuts in.
+    Process,
+}
 
 /// What the operator configured for one channel.
 #[derive(Debug, Clone)]

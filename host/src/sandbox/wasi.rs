@@ -14,7 +14,7 @@ use wasmtime_wasi::p2::bindings::{cli, filesystem, random};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
-use super::guest::{Chance, Guest};
+use super::guest::{Chance, Guest, Meter};
 use super::log_sink::{Level, LogSink};
 
 /// The interfaces behind which something of the small set stands; versions 0.2.x.
@@ -51,23 +51,39 @@ pub(super) fn serves(import: &str) -> bool {
     })
 }
 
+/// What stands behind the set: a call's data, in the host or in the process of its adapter.
+pub(super) trait Inside: WasiView + 'static {
+    fn meter(&mut self) -> &mut Meter;
+    fn random(&mut self) -> Random<'_>;
+}
+
+impl Inside for Guest {
+    fn meter(&mut self) -> &mut Meter {
+        &mut self.meter
+    }
+
+    fn random(&mut self) -> Random<'_> {
+        Random { chance: &self.chance, meter: &mut self.meter }
+    }
+}
+
 /// Puts the set into the linker.
-pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+pub(super) fn link<T: Inside>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     // io, clocks, stdin, stdout, stderr and random; the last is then replaced by ours.
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
-    cli::environment::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    cli::exit::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    cli::terminal_input::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    cli::terminal_output::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    cli::terminal_stdin::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    cli::terminal_stdout::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    cli::terminal_stderr::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    filesystem::types::add_to_linker::<Guest, WasiFilesystem>(linker, Guest::filesystem)?;
-    filesystem::preopens::add_to_linker::<Guest, WasiFilesystem>(linker, Guest::filesystem)?;
+    cli::environment::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::exit::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_input::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_output::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_stdin::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_stdout::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_stderr::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    filesystem::types::add_to_linker::<T, WasiFilesystem>(linker, T::filesystem)?;
+    filesystem::preopens::add_to_linker::<T, WasiFilesystem>(linker, T::filesystem)?;
     linker.allow_shadowing(true);
-    random::random::add_to_linker::<Guest, HostRandom>(linker, random_of)?;
-    random::insecure::add_to_linker::<Guest, HostRandom>(linker, random_of)?;
-    random::insecure_seed::add_to_linker::<Guest, HostRandom>(linker, random_of)?;
+    random::random::add_to_linker::<T, HostRandom>(linker, random_of)?;
+    random::insecure::add_to_linker::<T, HostRandom>(linker, random_of)?;
+    random::insecure_seed::add_to_linker::<T, HostRandom>(linker, random_of)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -116,24 +132,28 @@ impl HostMonotonicClock for Clock {
 /// Chance from the same source as the contract's `env`.
 struct HostRandom;
 
-struct GuestRandom<'a>(&'a mut Guest);
+/// One call's view of it.
+pub(super) struct Random<'a> {
+    pub(super) chance: &'a Chance,
+    pub(super) meter: &'a mut Meter,
+}
 
-fn random_of(guest: &mut Guest) -> GuestRandom<'_> {
-    GuestRandom(guest)
+fn random_of<T: Inside>(inside: &mut T) -> Random<'_> {
+    inside.random()
 }
 
 impl HasData for HostRandom {
-    type Data<'a> = GuestRandom<'a>;
+    type Data<'a> = Random<'a>;
 }
 
-impl GuestRandom<'_> {
+impl Random<'_> {
     fn bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        self.0.meter.wasi_calls = self.0.meter.wasi_calls.saturating_add(1);
+        self.meter.wasi_calls = self.meter.wasi_calls.saturating_add(1);
         if len > RANDOM_BYTES_MAX {
             wasmtime::bail!("{len} random bytes were asked for; {RANDOM_BYTES_MAX} is the most");
         }
         let mut bytes = vec![0; usize::try_from(len)?];
-        self.0.chance.fill(&mut bytes);
+        self.chance.fill(&mut bytes);
         Ok(bytes)
     }
 
@@ -143,7 +163,7 @@ impl GuestRandom<'_> {
     }
 }
 
-impl random::random::Host for GuestRandom<'_> {
+impl random::random::Host for Random<'_> {
     fn get_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
         self.bytes(len)
     }
@@ -153,7 +173,7 @@ impl random::random::Host for GuestRandom<'_> {
     }
 }
 
-impl random::insecure::Host for GuestRandom<'_> {
+impl random::insecure::Host for Random<'_> {
     fn get_insecure_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
         self.bytes(len)
     }
@@ -163,7 +183,7 @@ impl random::insecure::Host for GuestRandom<'_> {
     }
 }
 
-impl random::insecure_seed::Host for GuestRandom<'_> {
+impl random::insecure_seed::Host for Random<'_> {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
         Ok((self.u64()?, self.u64()?))
     }

@@ -11,8 +11,8 @@ use lastword::lifecycle::id::{ChannelName, DeliveryId};
 use lastword::lifecycle::message::{DeliveryKind, OutboundMessage, Place, TextFormat};
 use lastword::lifecycle::outcome::CallEnd;
 use lastword::sandbox::{
-    CallLimits, Channel, ChannelSpec, Engine, EngineConfig, Grants, NoBlobs, SecretMap, StateSize,
-    StateSource, StateUnavailable, StopSignal,
+    CallLimits, Channel, ChannelSpec, Engine, EngineConfig, Grants, Isolation, NoBlobs, SecretMap,
+    StateSize, StateSource, StateUnavailable, StopSignal,
 };
 use lastword::workers::ports::Adapter as _;
 
@@ -48,9 +48,14 @@ impl StateSource for Empty {
 
 /// The tutorial's adapter, which needs nothing.
 pub(super) async fn echo() -> Channel {
+    echo_on(Isolation::Engine).await
+}
+
+/// The same on either ground.
+async fn echo_on(isolation: Isolation) -> Channel {
     let engine = Engine::new(Env::system(), EngineConfig::default()).unwrap();
     let bytes = std::fs::read(component("echo")).unwrap();
-    let adapter = engine.admit(bytes).await.unwrap();
+    let adapter = engine.admit_on(bytes, isolation).await.unwrap();
     let spec = ChannelSpec {
         name: "echo".into(),
         settings: serde_json::Map::new(),
@@ -106,20 +111,23 @@ async fn native(span: Duration) -> f64 {
 pub async fn measure(scale: &Scale) -> Vec<Figure> {
     const FRESH: &str = "one send_final through the sandbox";
     const NATIVE: &str = "one native send";
+    const AWAY: &str = "one send_final through a process of its own";
     const MORE: &str = "one send_final through the sandbox, over a native one";
-    let channel = echo().await;
+    let (channel, away) = (echo().await, echo_on(Isolation::Process).await);
     let mut rounds = Rounds::default();
     for round in 0..=scale.rounds {
         if round == 1 {
             rounds.forget();
         }
         let (fresh, bare) = (sandboxed(&channel, scale.span).await, native(scale.span / 4).await);
+        rounds.take(AWAY, sandboxed(&away, scale.span).await);
         rounds.take(FRESH, fresh);
         rounds.take(NATIVE, bare);
         rounds.take(MORE, fresh - bare);
     }
     vec![
         rounds.plain(FRESH, "us", Goal::None),
+        rounds.plain(AWAY, "us", Goal::None),
         rounds.plain(NATIVE, "us", Goal::None),
         rounds.plain(MORE, "us", Goal::ValueAtMost(100.0)),
     ]

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// The `isolation` of every channel of a run of tests; none where each has its own.
+pub const ISOLATION_VARIABLE: &str = "LASTWORD_TEST_ISOLATION";
+
 /// A config under construction; values are TOML as they stand in the file.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -132,7 +135,12 @@ impl Channel {
     #[must_use]
     pub fn new(name: &str, adapter: &Path) -> Self {
         let lines = vec![(String::new(), "adapter".into(), text(&adapter.display().to_string()))];
-        Self { name: name.into(), lines }
+        let channel = Self { name: name.into(), lines };
+        // A test may be run once more with every channel on the other ground.
+        match std::env::var(ISOLATION_VARIABLE) {
+            Ok(isolation) => channel.set("", "isolation", &text(&isolation)),
+            Err(_) => channel,
+        }
     }
 
     /// The `webhook` adapter, which posts its replies to `callback_url` at a private address.

@@ -16,6 +16,7 @@ mod grants;
 mod handlers;
 mod import;
 mod intake;
+mod isolation;
 mod operate;
 mod outcomes;
 mod posts;

@@ -6,15 +6,26 @@
 //! die, which the kernel gives also for a host that was killed. It opens no file and asks for
 //! nothing but what the pipe brings. It knows no store, no config and no secrets.
 
+mod away;
 pub(super) mod compile;
 mod frame;
+mod inmate;
+mod line;
+mod lock;
+#[cfg(test)]
+pub(super) mod probe;
+mod serve;
 mod start;
+mod talk;
+pub(super) mod ward;
 
 use std::ffi::OsString;
 
+pub(super) use away::AwayLog;
 pub use start::Helper;
 #[cfg(test)]
 pub(super) use start::{Mode, TEST_VARIABLE};
+pub(super) use talk::LogLine;
 
 /// The word that asks the binary for a hidden mode.
 const WORD: &str = "sandbox-child";
@@ -41,5 +52,8 @@ pub fn child_main(words: impl IntoIterator<Item = OsString>) -> Option<u8> {
 pub(super) fn play(mode: start::Mode) -> u8 {
     match mode {
         start::Mode::Compile => compile::child(),
+        start::Mode::Serve => serve::child(),
+        #[cfg(test)]
+        start::Mode::Probe => probe::child(),
     }
 }

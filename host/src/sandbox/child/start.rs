@@ -32,14 +32,22 @@ pub(super) fn offer() {
 pub(in crate::sandbox) enum Mode {
     /// Compiles one component.
     Compile,
+    /// Runs one adapter.
+    Serve,
+    /// Tries what a guest would try that broke out.
+    #[cfg(test)]
+    Probe,
 }
 
 impl Mode {
-    pub(super) const ALL: [Self; 1] = [Self::Compile];
+    pub(super) const ALL: [Self; 2] = [Self::Compile, Self::Serve];
 
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Compile => "compile",
+            Self::Serve => "serve",
+            #[cfg(test)]
+            Self::Probe => "probe",
         }
     }
 
@@ -53,6 +61,9 @@ impl Mode {
                 let threads = cores.min(super::compile::THREADS_MAX);
                 variables.push(("RAYON_NUM_THREADS", threads.to_string()));
             }
+            Self::Serve => {}
+            #[cfg(test)]
+            Self::Probe => {}
         }
         variables
     }
@@ -89,7 +100,7 @@ impl Helper {
     pub fn own() -> Option<Self> {
         let arguments = |mode: Mode| {
             let test = format!("sandbox::tests::child::a_child_started_by_a_test_{}s", mode.word());
-            vec!["--exact".to_owned(), test, "--test-threads=1".to_owned()]
+            ["--exact", &test, "--test-threads=1", "--nocapture"].map(str::to_owned).to_vec()
         };
         let program = PathBuf::from("/proc/self/exe");
         Some(Self { program, arguments, variables: vec![(TEST_VARIABLE, "1".to_owned())] })

@@ -319,7 +319,7 @@ async fn polls_lookups_and_indications_come_through() {
 
 #[tokio::test]
 async fn an_export_that_is_not_there_is_not_called() {
-    let adapter = engine().admit(guest("webhook")).await.unwrap();
+    let adapter = engine().admit_on(guest("webhook"), isolation()).await.unwrap();
     let spec = spec(json!({ "callback_url": "http://127.0.0.1:1/x" }), &["callback"]);
     let channel = adapter.bind(spec, Arc::new(Stored::default()), Arc::new(NoBlobs)).await.unwrap();
     let call = channel.poll(None, 0, 1, StopSignal::never()).await;

@@ -21,6 +21,16 @@ fn a_child_started_by_a_test_compiles() {
     play_if_started(Mode::Compile);
 }
 
+#[test]
+fn a_child_started_by_a_test_serves() {
+    play_if_started(Mode::Serve);
+}
+
+#[test]
+fn a_child_started_by_a_test_probes() {
+    play_if_started(Mode::Probe);
+}
+
 /// `count` functions of `bytes` each: branches over many variables, dear to any allocator of
 /// registers.
 pub(in crate::sandbox) fn bomb(count: u32, bytes: usize) -> Vec<u8> {
@@ -65,19 +75,19 @@ pub(in crate::sandbox) fn bomb(count: u32, bytes: usize) -> Vec<u8> {
 }
 
 /// A helper whose children are found by a mark of this test's own.
-struct Marked {
+pub(super) struct Marked {
     mark: String,
-    config: EngineConfig,
+    pub(super) config: EngineConfig,
 }
 
 impl Marked {
-    fn new(config: EngineConfig) -> Self {
+    pub(super) fn new(config: EngineConfig) -> Self {
         let mark = format!("{:016x}", Env::system().random_u64());
         let helper = Helper::own().unwrap().marked(mark.clone());
         Self { mark, config: EngineConfig { helper: Some(helper), ..config } }
     }
 
-    fn children(&self) -> Vec<i32> {
+    pub(super) fn children(&self) -> Vec<i32> {
         let folders = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok());
         let ours = |pid: &i32| {
@@ -87,7 +97,7 @@ impl Marked {
         pids.filter(ours).collect()
     }
 
-    async fn seen(&self) -> Vec<i32> {
+    pub(super) async fn seen(&self) -> Vec<i32> {
         loop {
             let children = self.children();
             if !children.is_empty() {
@@ -97,7 +107,7 @@ impl Marked {
         }
     }
 
-    async fn gone(&self) {
+    pub(super) async fn gone(&self) {
         let (env, begun) = (Env::system(), Env::system());
         while !self.children().is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(5), "a child is still there");

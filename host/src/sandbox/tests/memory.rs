@@ -14,15 +14,16 @@ fn store(engine: &Engine, limits: CallLimits) -> Store<Guest> {
     let log = LogSink::new("", "", String::new(), None, &limits);
     let deadline = std::time::Duration::from_secs(3_600);
     let (standing, chance) = (Standing::Unbound, Chance::fixed());
-    let guest = Guest::new(standing, limits, chance, log, CallFiles::default(), deadline);
-    crate::sandbox::run::store(&engine.0.engine, guest)
+    let files = CallFiles::default();
+    let guest = Guest::new(standing, Arc::clone(&limits), chance, log, files, deadline);
+    crate::sandbox::run::store(&engine.0.engine, guest, &limits)
 }
 
 async fn run(engine: &Engine, limits: CallLimits, text: &str) -> (Result<u32, String>, u64) {
     let component = Component::new(&engine.0.engine, component(text)).unwrap();
     let mut store = store(engine, limits);
     let linker: &Linker<Guest> = &engine.0.linker;
-    let _running = engine.0.runner.ticker.running();
+    let _running = engine.0.ticker.running();
     let run = async {
         let instance = linker.instantiate_async(&mut store, &component).await?;
         let run = instance.get_typed_func::<(), (u32,)>(&mut store, "run")?;

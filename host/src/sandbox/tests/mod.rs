@@ -8,6 +8,7 @@ mod calls;
 mod cancel;
 pub(super) mod child;
 mod features;
+mod isolation;
 pub(super) mod kept;
 mod limits;
 mod memory;
@@ -91,7 +92,27 @@ async fn script(peer: &Peer, more: Value, limits: CallLimits) -> Channel {
 }
 
 async fn script_of(engine: &Engine, peer: &Peer, more: Value, limits: CallLimits) -> Channel {
-    let adapter = engine.admit(guest("script")).await.unwrap();
+    script_on(engine, isolation(), peer, more, limits).await
+}
+
+/// Which ground the calls of this run are made on: see `isolation`.
+const ISOLATION_VARIABLE: &str = "LASTWORD_TEST_ISOLATION";
+
+fn isolation() -> Isolation {
+    match crate::env::variable(ISOLATION_VARIABLE) {
+        Some(word) if word == "process" => Isolation::Process,
+        _ => Isolation::Engine,
+    }
+}
+
+async fn script_on(
+    engine: &Engine,
+    on: Isolation,
+    peer: &Peer,
+    more: Value,
+    limits: CallLimits,
+) -> Channel {
+    let adapter = engine.admit_on(guest("script"), on).await.unwrap();
     let mut settings = json!({ "url": format!("http://127.0.0.1:{}", peer.port) });
     if let (Value::Object(all), Value::Object(more)) = (&mut settings, more) {
         all.extend(more);

@@ -1,0 +1,224 @@
+//! Shuts a child in, before it takes any code: no file, no network, no other process, no more
+//! memory than its due. Each means is demanded; where the kernel lacks one, the child is refused
+//! with a sentence, and nothing runs.
+//!
+//! - Descriptors: all but the pipe, the sink of its output and its last words are closed.
+//! - Limits: memory, descriptors, file sizes, no core dump.
+//! - Landlock: every right over files and TCP that the kernel knows is taken, whatever the path.
+//! - seccomp: of the system calls only those stand that computing, waiting and the pipe need. All
+//!   others fail with `EPERM`: `open`, `socket`, `connect`, `execve`, `ptrace`, `bpf`, `mount`, ...
+//! - Once the code is loaded, no more memory becomes executable.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
+    RulesetCreated, RulesetStatus, Scope,
+};
+use rustix::process::{Resource, Rlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use super::talk::Load;
+
+/// Descriptors: those of the pipe and of waiting, and memory that stands behind an image.
+const FILES_MAX: u64 = 256;
+
+type Faults = Vec<String>;
+
+/// Closes whatever this process was left with: the pipe, output and last words are 0, 1 and 2.
+#[allow(unsafe_code, reason = "descriptors that nobody here owns can be closed in no other way")]
+pub(super) fn close_others() -> io::Result<()> {
+    let (first, last) = (3_u32, u32::MAX);
+    // SAFETY: closing a descriptor is unsound where something in this process still owns it. This
+    // is the first thing that a child does: nothing was opened yet, so that every descriptor from 3 on
+    // was inherited by accident, and no value of this process stands for it.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
+    if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Shuts this process in.
+///
+/// # Errors
+/// What the kernel lacks.
+pub(super) fn down(load: &Load) -> Result<(), Faults> {
+    limit(load).map_err(|error| vec![format!("limits cannot be set for its process: {error}")])?;
+    landlock()?;
+    let failed = |error: &dyn std::fmt::Display| {
+        vec![format!("the kernel offers no seccomp filter for its process: {error}")]
+    };
+    for filter in [allowed_calls(), no_clone3()] {
+        let program: BpfProgram = filter.map_err(|error| failed(&error))?;
+        seccompiler::apply_filter_all_threads(&program).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+fn limit(load: &Load) -> io::Result<()> {
+    let set = |resource, most| {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::setrlimit(resource, limit).map_err(io::Error::from)
+    };
+    set(Resource::Data, load.data_bytes)?;
+    set(Resource::Nofile, FILES_MAX)?;
+    // No file can be opened; this is for the memory behind images, which is a file to the kernel.
+    set(Resource::Fsize, load.memory_bytes.max(1 << 20))?;
+    set(Resource::Core, 0)
+}
+
+fn landlock() -> Result<(), Faults> {
+    let made = || -> Result<RulesetCreated, landlock::RulesetError> {
+        Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(ABI::V1))?
+            // And whatever newer kernels know beyond that.
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(ABI::V5))?
+            .handle_access(AccessNet::from_all(ABI::V4))?
+            .scope(Scope::from_all(ABI::V6))?
+            .create()
+    };
+    let status = made().and_then(RulesetCreated::restrict_self);
+    let lacking = "Landlock is not to be had: it needs Linux 5.13 or later, with `landlock` among \
+                   the modules of the kernel's parameter `lsm`";
+    match status {
+        Ok(status) if status.no_new_privs && status.ruleset != RulesetStatus::NotEnforced => Ok(()),
+        Ok(_) => Err(vec![lacking.to_owned()]),
+        Err(error) => Err(vec![format!("{lacking} ({error})")]),
+    }
+}
+
+fn arch() -> Result<TargetArch, seccompiler::BackendError> {
+    TargetArch::try_from(std::env::consts::ARCH)
+}
+
+type Rules = Result<Vec<SeccompRule>, seccompiler::BackendError>;
+
+/// A call that matches only with this argument.
+fn when(argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) -> Rules {
+    Ok(vec![SeccompRule::new(vec![SeccompCondition::new(argument, length, op, value)?])?])
+}
+
+/// Calls that stand whatever their arguments.
+const STANDING: &[i64] = &[
+    // The pipe, and what waits for it.
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_close,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_lseek,
+    libc::SYS_shutdown,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_ppoll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    // Memory. Images of memories stand behind a descriptor that leads nowhere.
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_memfd_create,
+    libc::SYS_ftruncate,
+    // Threads and waiting.
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_membarrier,
+    // Traps of guests are signals to their own thread.
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    // Chance, and the end.
+    libc::SYS_getrandom,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    // A further filter takes more away, and gives nothing.
+    libc::SYS_seccomp,
+    // The second filter answers it with `ENOSYS`.
+    libc::SYS_clone3,
+];
+
+/// All that stands; everything else is `EPERM`.
+fn allowed_calls() -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for call in STANDING {
+        rules.insert(*call, Vec::new());
+    }
+    let thread = u64::from(libc::CLONE_THREAD.cast_unsigned());
+    let masked = SeccompCmpOp::MaskedEq(thread);
+    rules.insert(libc::SYS_clone, when(0, SeccompCmpArgLen::Qword, masked, thread)?);
+    // Signals to itself alone: an abort, and the order to die.
+    let own = u64::from(std::process::id());
+    for call in [libc::SYS_kill, libc::SYS_tgkill] {
+        rules.insert(call, when(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, own)?);
+    }
+    // Reading a limit, never setting one.
+    rules.insert(libc::SYS_prlimit64, when(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?);
+    // Names of threads and of memory; "no new privileges", which the next filter asks for again.
+    let mut named = Vec::new();
+    for name in [libc::PR_SET_NAME, libc::PR_SET_VMA, libc::PR_SET_NO_NEW_PRIVS] {
+        let name = u64::from(name.cast_unsigned());
+        named.extend(when(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, name)?);
+    }
+    rules.insert(libc::SYS_prctl, named);
+    let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+    SeccompFilter::new(rules, refused, SeccompAction::Allow, arch()?)?.try_into()
+}
+
+/// `clone3` hides its flags from filters. It is told to be unknown, so that the C library makes its
+/// threads with `clone`, whose flags are seen.
+fn no_clone3() -> Result<BpfProgram, seccompiler::BackendError> {
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let unknown = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    SeccompFilter::new(rules, SeccompAction::Allow, unknown, arch()?)?.try_into()
+}
+
+/// From here on no memory becomes executable.
+///
+/// # Errors
+/// As [`down`].
+pub(super) fn no_new_code() -> Result<(), Faults> {
+    let applied = no_executable_memory()
+        .map_err(seccompiler::Error::from)
+        .and_then(|program| seccompiler::apply_filter_all_threads(&program));
+    applied.map_err(|error| vec![format!("the kernel offers no seccomp filter: {error}")])
+}
+
+fn no_executable_memory() -> Result<BpfProgram, seccompiler::BackendError> {
+    let executable = u64::from(libc::PROT_EXEC.cast_unsigned());
+    let mut rules = BTreeMap::new();
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        let masked = SeccompCmpOp::MaskedEq(executable);
+        rules.insert(call, when(2, SeccompCmpArgLen::Dword, masked, executable)?);
+    }
+    let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+    SeccompFilter::new(rules, SeccompAction::Allow, refused, arch()?)?.try_into()
+}

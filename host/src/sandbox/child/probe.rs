@@ -1,0 +1,140 @@
+//! Tries, from inside of a child that is shut in, what a guest that broke out of the engine would
+//! try. In tests alone.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
+
+use super::start::pipe_to_host;
+use super::talk::Load;
+use super::{frame, lock};
+
+/// What is tried.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Attempts {
+    pub(in crate::sandbox) is_shut_in: bool,
+    pub(in crate::sandbox) files: Vec<String>,
+    pub(in crate::sandbox) port: u16,
+    pub(in crate::sandbox) host: i32,
+}
+
+/// What came of it: the attempt, and the error's number where it was refused.
+pub(in crate::sandbox) type Findings = Vec<(String, Option<i32>)>;
+
+/// What a child has: names of variables, open descriptors, and the findings.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Found {
+    pub(in crate::sandbox) variables: Vec<String>,
+    pub(in crate::sandbox) descriptors: Vec<i32>,
+    pub(in crate::sandbox) findings: Findings,
+}
+
+pub(super) fn child() -> u8 {
+    match probe() {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = io::Write::write_all(&mut io::stderr(), format!("{error}\n").as_bytes());
+            1
+        }
+    }
+}
+
+fn probe() -> io::Result<()> {
+    lock::close_others()?;
+    let mut pipe = pipe_to_host()?;
+    let attempts: Attempts = frame::decode(&frame::read(&mut pipe, 1 << 16)?)?;
+    if attempts.is_shut_in {
+        let (data_bytes, memory_bytes) = (1 << 30, 64 << 20);
+        let load = Load { calls: 1, memory_bytes, data_bytes, shape: [0; 32] };
+        let locked = lock::down(&load).and_then(|()| lock::no_new_code());
+        locked.map_err(|faults| io::Error::other(faults.join("; ")))?;
+    }
+    let variables = std::env::vars().map(|(name, _)| name).collect();
+    let found = Found { variables, descriptors: descriptors(), findings: attempt(&attempts) };
+    frame::write(&mut pipe, &frame::encode(&found)?)
+}
+
+#[allow(unsafe_code, reason = "whether a number is a descriptor is asked of the number")]
+fn descriptors() -> Vec<i32> {
+    let is_open = |number: &i32| {
+        // SAFETY: nothing is done with it but to ask whether it is open, and nothing is opened or
+        // closed meanwhile: this process has one thread.
+        let fd = unsafe { BorrowedFd::borrow_raw(*number) };
+        rustix::io::fcntl_getfd(fd).is_ok()
+    };
+    (0..64).filter(is_open).collect()
+}
+
+fn attempt(attempts: &Attempts) -> Findings {
+    let mut findings = Findings::new();
+    let mut note = |what: String, tried: io::Result<()>| {
+        let refused = tried.err().map(|error| error.raw_os_error().unwrap_or(-1));
+        findings.push((what, refused));
+    };
+    for file in &attempts.files {
+        note(format!("read {file}"), std::fs::read(file).map(drop));
+    }
+    note("list /".to_owned(), std::fs::read_dir("/").map(drop));
+    let new = std::env::temp_dir().join(format!("lastword-probe-{}", std::process::id()));
+    note("create a file".to_owned(), std::fs::write(&new, b"x"));
+    let _ = std::fs::remove_file(&new);
+    let address = ("127.0.0.1", attempts.port);
+    note("connect by TCP".to_owned(), std::net::TcpStream::connect(address).map(drop));
+    note("bind UDP".to_owned(), std::net::UdpSocket::bind("127.0.0.1:0").map(drop));
+    note("listen by TCP".to_owned(), std::net::TcpListener::bind("127.0.0.1:0").map(drop));
+    note("make sockets".to_owned(), UnixStream::pair().map(drop));
+    let started = Command::new("/bin/true").spawn().and_then(|mut child| child.wait());
+    note("start a program".to_owned(), started.map(drop));
+    if let Some(host) = Pid::from_raw(attempts.host) {
+        let signalled = rustix::process::kill_process(host, Signal::CONT);
+        note("signal the host".to_owned(), signalled.map_err(io::Error::from));
+    }
+    let core = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = rustix::process::setrlimit(rustix::process::Resource::Core, core);
+    note("set a limit".to_owned(), limited.map_err(io::Error::from));
+    note("make executable memory".to_owned(), executable_memory());
+    if attempts.is_shut_in {
+        // Where it is not refused nobody is left to tell.
+        note("become a program".to_owned(), Err(Command::new("/bin/true").exec()));
+    }
+    findings
+}
+
+#[allow(unsafe_code, reason = "memory is mapped by address")]
+fn executable_memory() -> io::Result<()> {
+    // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory that anybody
+    // has; it is given back unread.
+    let mapped = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            4_096,
+            libc::PROT_READ | libc::PROT_EXEC,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is the mapping from above, whole, and nothing points into it.
+    unsafe { libc::munmap(mapped, 4_096) };
+    Ok(())
+}
+
+/// Starts a child that tries, and hears what came of it.
+pub(in crate::sandbox) async fn ask(attempts: &Attempts) -> io::Result<Found> {
+    let env = crate::env::Env::system();
+    let helper = super::start::Helper::own().ok_or_else(|| io::Error::other("no helper"))?;
+    let (child, mut pipe) = helper.start(&env, super::start::Mode::Probe)?;
+    frame::send(&mut pipe, &frame::encode(attempts)?).await?;
+    let heard = frame::receive(&mut pipe, 1 << 20).await;
+    let ended = child.end(std::time::Duration::from_secs(5)).await;
+    let heard = heard.map_err(|error| io::Error::other(format!("{error}; {ended:?}")))?;
+    frame::decode(&heard)
+}

@@ -1,0 +1,155 @@
+//! What a host and the process of an adapter say to each other, in the contract's own words: one
+//! message for each import that the guest calls and one for its answer, one for each call and one
+//! for its end. In the host every import is answered by the same code as for adapters that run in
+//! it: that is where counts, quotas, egress, secrets and the ledger are.
+
+use serde::{Deserialize, Serialize};
+use wasmtime::Result;
+
+use crate::sandbox::bindings::lastword::channel::{blobs, env, http, secrets, settings, state};
+use crate::sandbox::faces::Faces;
+use crate::sandbox::guest::Guest;
+use crate::sandbox::limits::CallLimits;
+use crate::sandbox::log_sink::Level;
+use crate::sandbox::orders::{Order, Said};
+
+/// The first message to a child; the compiled code follows as a message of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Load {
+    /// Calls at once that there is room for.
+    pub(super) calls: u32,
+    /// The largest memory of one call.
+    pub(super) memory_bytes: u64,
+    /// What the process may have in all.
+    pub(super) data_bytes: u64,
+    /// See [`super::compile::shape`].
+    pub(super) shape: [u8; 32],
+}
+
+/// The first message of a child.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Loaded {
+    /// It is locked down, and the code fits.
+    Ready(Faces),
+    Refused(Vec<String>),
+}
+
+/// From the host. Calls are told apart by their number.
+#[derive(Serialize, Deserialize)]
+pub(super) enum ToChild {
+    Call { call: u64, order: Order, limits: CallLimits, given: Option<Given> },
+    Answer { call: u64, answer: std::result::Result<Answer, String> },
+    Cancel { call: u64 },
+}
+
+/// Chance and time of one call; none in `describe`, where they are fixed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Given {
+    pub(super) seed: [u8; 32],
+    pub(super) wall_ms: u64,
+}
+
+/// From a child.
+#[derive(Serialize, Deserialize)]
+pub(super) enum ToHost {
+    Ask { call: u64, ask: Ask },
+    Log { call: u64, line: LogLine },
+    Done { call: u64, done: Box<Done> },
+}
+
+/// One line of a guest's log, cut to a little more than its cap.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::sandbox) struct LogLine {
+    pub(in crate::sandbox) level: Level,
+    pub(in crate::sandbox) message: String,
+    pub(in crate::sandbox) fields: Vec<(String, String)>,
+}
+
+/// How a call ended in the child, and what it used there.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Done {
+    pub(super) end: End,
+    pub(super) cpu_us: u64,
+    pub(super) memory_peak_bytes: u64,
+    pub(super) memory_refused: bool,
+    /// Lines over the cap, and the last errors among them.
+    pub(super) log_dropped: u32,
+    pub(super) log_last: Vec<LogLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum End {
+    Said(Said),
+    Trapped(String),
+    CpuSpent,
+    Cancelled,
+    Busy,
+}
+
+/// A call of an import.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Ask {
+    Fetch(http::Request),
+    Download(http::Request),
+    BlobSize(String),
+    BlobRead(String, u64, u32),
+    BlobWrite(Vec<u8>),
+    SecretExists(String),
+    SecretSign(String, secrets::Mac, Vec<u8>),
+    SecretVerify(String, secrets::Mac, Vec<u8>, Vec<u8>),
+    SecretEquals(String, Vec<u8>),
+    Setting(String),
+    PublicUrl,
+    StateGet(String),
+    StateSet(String, Vec<u8>),
+    StateDelete(String),
+    NowMs,
+    RandomBytes(u32),
+}
+
+/// Its answer.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Answer {
+    Fetched(std::result::Result<http::Response, http::Error>),
+    Saved(std::result::Result<http::Saved, http::Error>),
+    Size(std::result::Result<u64, blobs::Error>),
+    Read(std::result::Result<Vec<u8>, blobs::Error>),
+    Written(std::result::Result<String, blobs::Error>),
+    Truth(bool),
+    Code(Option<Vec<u8>>),
+    Text(Option<String>),
+    Value(std::result::Result<Option<Vec<u8>>, state::Error>),
+    Stored(std::result::Result<(), state::Error>),
+    Number(u64),
+    Bytes(Vec<u8>),
+}
+
+/// Answers as the import itself does. An error is a trap.
+pub(super) async fn answer(guest: &mut Guest, ask: Ask) -> Result<Answer> {
+    Ok(match ask {
+        Ask::Fetch(request) => Answer::Fetched(http::Host::fetch(guest, request).await?),
+        Ask::Download(request) => Answer::Saved(http::Host::download(guest, request).await?),
+        Ask::BlobSize(blob) => Answer::Size(blobs::Host::size(guest, blob).await?),
+        Ask::BlobRead(blob, offset, count) => {
+            Answer::Read(blobs::Host::read(guest, blob, offset, count).await?)
+        }
+        Ask::BlobWrite(bytes) => Answer::Written(blobs::Host::write(guest, bytes).await?),
+        Ask::SecretExists(slot) => Answer::Truth(secrets::Host::exists(guest, slot).await?),
+        Ask::SecretSign(slot, mac, data) => {
+            Answer::Code(secrets::Host::sign(guest, slot, mac, data).await?)
+        }
+        Ask::SecretVerify(slot, mac, data, code) => {
+            Answer::Truth(secrets::Host::verify(guest, slot, mac, data, code).await?)
+        }
+        Ask::SecretEquals(slot, candidate) => {
+            Answer::Truth(secrets::Host::equals(guest, slot, candidate).await?)
+        }
+        Ask::Setting(key) => Answer::Text(settings::Host::get(guest, key).await?),
+        Ask::PublicUrl => Answer::Text(settings::Host::public_url(guest).await?),
+        Ask::StateGet(key) => Answer::Value(state::Host::get(guest, key).await?),
+        Ask::StateSet(key, value) => Answer::Stored(state::Host::set(guest, key, value).await?),
+        Ask::StateDelete(key) => Answer::Stored(state::Host::delete(guest, key).await?),
+        Ask::NowMs => Answer::Number(env::Host::now_ms(guest).await?),
+        Ask::RandomBytes(count) => Answer::Bytes(env::Host::random_bytes(guest, count).await?),
+    })
+}

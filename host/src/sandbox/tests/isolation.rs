@@ -1,0 +1,153 @@
+//! Adapters in processes of their own: the same calls hold, a child that dies is a trap and the
+//! next call has another, and from inside nothing can be reached.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsRawFd as _;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use super::child::Marked;
+use super::*;
+use crate::lifecycle::outcome::{Outcome, judge};
+use crate::sandbox::child::probe::{Attempts, Found, ask};
+
+async fn isolated(marked: &Marked, peer: &Peer, limits: CallLimits) -> Channel {
+    let engine = engine_with(marked.config.clone());
+    script_on(&engine, Isolation::Process, peer, json!({}), limits).await
+}
+
+/// Tests of this binary that must hold on either ground.
+const BOTH: [&str; 2] = ["sandbox::tests::calls::", "sandbox::tests::limits::"];
+
+#[test]
+fn every_call_holds_in_a_process_of_its_own() {
+    if isolation() == Isolation::Process {
+        return;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(BOTH)
+        .args(["--test-threads=4"])
+        .env(ISOLATION_VARIABLE, "process")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    let passed = said.split("test result: ok. ").nth(1).and_then(|rest| rest.split(' ').next());
+    let passed: u32 = passed.and_then(|count| count.parse().ok()).unwrap_or_default();
+    assert!(passed >= 20, "only {passed} tests were there to be run:\n{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_dies_in_a_call_is_a_trap_and_the_wire_decides() {
+    let peer = Peer::start(vec![Act::Hang]).await;
+    let marked = Marked::new(EngineConfig::default());
+    let channel = isolated(&marked, &peer, roomy()).await;
+    let before = marked.seen().await;
+    assert_eq!(before.len(), 1, "one process for the channel");
+    let killing = async {
+        while peer.seen().is_empty() {
+            Env::system().sleep(Duration::from_millis(5)).await;
+        }
+        rustix::process::kill_process(Pid::from_raw(before[0]).unwrap(), Signal::KILL).unwrap();
+    };
+    let (call, ()) = tokio::join!(send(&channel, "under way"), killing);
+    let CallEnd::Trapped(words) = &call.end else { panic!("{:?}", call.end) };
+    assert!(words.contains("own process") && words.contains("signal: 9"), "{words}");
+    assert_eq!((call.ledger.send_begun, call.ledger.send_answered), (1, 0));
+    let verdict = judge(call.end, &call.ledger);
+    assert!(matches!(verdict.outcome, Outcome::Unknown(_)), "{verdict:?}");
+    // One that had sent nothing is known to have sent nothing, and has a new process.
+    let call = send(&channel, "!say transient").await;
+    assert!(matches!(call.end, CallEnd::Answered(Err(_))), "{:?}", call.end);
+    let after = marked.children();
+    assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
+    drop(channel);
+    marked.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_killed_between_calls_costs_nothing() {
+    let peer = Peer::start(vec![ok()]).await;
+    let marked = Marked::new(EngineConfig::default());
+    let channel = isolated(&marked, &peer, roomy()).await;
+    for _ in 0..3 {
+        let call = send(&channel, "hello").await;
+        assert!(matches!(call.end, CallEnd::Answered(Ok(_))), "{:?}", call.end);
+        let pid = marked.children()[0];
+        rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        while marked.children().contains(&pid) {
+            Env::system().sleep(Duration::from_millis(5)).await;
+        }
+        // The host hears of it a moment after the kernel.
+        Env::system().sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_stopped_is_killed_when_the_calls_time_is_over() {
+    let peer = Peer::start(vec![ok()]).await;
+    let marked = Marked::new(EngineConfig::default());
+    let limits = CallLimits { send_ms: 700, ..roomy() };
+    let channel = isolated(&marked, &peer, limits).await;
+    let pid = marked.seen().await[0];
+    rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+    let begun = Env::system();
+    let call = send(&channel, "hello").await;
+    assert_eq!(call.end, CallEnd::DeadlinePassed);
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    let call = send(&channel, "hello again").await;
+    assert!(matches!(call.end, CallEnd::Answered(Ok(_))), "{:?}", call.end);
+    assert!(!marked.children().contains(&pid));
+}
+
+#[tokio::test]
+async fn without_a_helper_an_isolated_channel_is_refused_with_a_sentence() {
+    let engine = engine_with(EngineConfig { helper: None, ..EngineConfig::default() });
+    let refused = engine.admit_on(guest("echo"), Isolation::Process).await;
+    let Err(refusal) = refused else { panic!("it was admitted") };
+    assert!(refusal.to_string().contains("`isolation = \"process\"`"), "{refusal}");
+    assert!(engine.admit(guest("echo")).await.is_ok(), "and compiled here where it is not");
+}
+
+/// Tries with a descriptor that the child inherits by accident.
+async fn tried(is_shut_in: bool) -> Found {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("lastword.db");
+    std::fs::write(&store, b"rows").unwrap();
+    // Without "close on exec", as a careless library leaves it.
+    let leaked =
+        rustix::fs::open(store.as_path(), rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
+    let leaked = leaked.unwrap();
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let files = ["/etc/passwd", "/proc/self/environ", "/proc/self/maps"].map(str::to_owned);
+    let mut files = files.to_vec();
+    files.extend([store.display().to_string(), format!("/proc/{own}/environ")]);
+    let found = ask(&Attempts { is_shut_in, files, port, host: own }).await.unwrap();
+    assert!(leaked.as_raw_fd() > 2);
+    found
+}
+
+#[tokio::test]
+async fn from_inside_nothing_can_be_reached() {
+    let found = tried(true).await;
+    for (what, refused) in &found.findings {
+        let no = [Some(libc::EPERM), Some(libc::EACCES)];
+        assert!(no.contains(refused), "{what}: {refused:?}\n{found:#?}");
+    }
+    assert!(found.findings.len() >= 15, "{found:#?}");
+    let variables: BTreeSet<_> = found.variables.iter().map(String::as_str).collect();
+    let known = BTreeSet::from(["RUST_BACKTRACE", crate::sandbox::child::TEST_VARIABLE]);
+    assert!(variables.is_subset(&known), "{variables:?}");
+    // Input, output and last words, and the pipe once more.
+    assert_eq!(found.descriptors, [0, 1, 2, 3]);
+    // Without the lock every one of them succeeds: it is the lock that refuses.
+    let open = tried(false).await;
+    for (what, refused) in &open.findings {
+        assert_eq!(*refused, None, "{what}");
+    }
+    assert_eq!(open.findings.len() + 1, found.findings.len());
+}
