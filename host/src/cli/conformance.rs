@@ -2,20 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde_json::json;
 
 use super::output::{Exit, Failure, Form, Output};
-use crate::conformance::{self, CaseReport, ConformanceError, Report, Subject};
+use crate::conformance::{self, CaseReport, ConformanceError, Isolation, Report, Subject};
 use crate::env::Env;
+
+/// Where the component's calls run meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum On {
+    /// In this process.
+    Engine,
+    /// In a process of its own, as with `isolation = "process"`.
+    Process,
+}
 
 /// Runs the suite. `fixture` is looked for beside the component where it is not given.
 pub(super) fn test(
     component: &Path,
     fixture: Option<&Path>,
+    on: On,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let fixture = fixture.map_or_else(|| beside(component), Path::to_path_buf);
-    let subject = Subject { component: component.to_path_buf(), fixture };
+    let isolation = match on {
+        On::Engine => Isolation::Engine,
+        On::Process => Isolation::Process,
+    };
+    let subject = Subject { component: component.to_path_buf(), fixture, isolation };
     // One thread: what the component logs is heard where the suite runs.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

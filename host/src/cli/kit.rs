@@ -8,6 +8,7 @@ use guest_build::project::{self, Language, ProjectError};
 use serde_json::{Value, json};
 
 use super::args::LogFormat;
+use super::conformance::On;
 use super::output::{Exit, Failure, Form, Output};
 use crate::conformance;
 use crate::runtime;
@@ -43,6 +44,9 @@ pub(super) enum KitCommand {
         /// How the platform speaks; `conformance.toml` beside the component where it is left out.
         #[arg(long, value_name = "FILE")]
         fixture: Option<PathBuf>,
+        /// Where its calls run meanwhile.
+        #[arg(long, value_enum, default_value = "engine")]
+        isolation: On,
     },
     /// Run one channel with a project's component, and show everything that it does.
     Run {
@@ -86,8 +90,8 @@ pub(super) fn run(command: KitCommand, output: &mut Output<'_>) -> Result<(), Fa
         }
         KitCommand::Build { folder } => build(&folder, output),
         KitCommand::Check { path } => check(&path, output),
-        KitCommand::Test { path, fixture } => {
-            super::conformance::test(&built(&path)?, fixture.as_deref(), output)
+        KitCommand::Test { path, fixture, isolation } => {
+            super::conformance::test(&built(&path)?, fixture.as_deref(), isolation, output)
         }
         KitCommand::Run { path } => {
             let config = super::load(&live_config(&path, output)?)?;

@@ -20,8 +20,8 @@ use crate::lifecycle::id::{ChannelName, DeliveryId};
 use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place, TextFormat};
 use crate::lifecycle::outcome::{Call, CallEnd, SendAnswer, StateWrites};
 use crate::sandbox::{
-    Adapter, CallLimits, Channel, ChannelSpec, Engine, EngineConfig, Grants, Idempotency, Refusal,
-    Rehearsal, SecretMap, StateSize, StateSource, StateUnavailable, StopSignal,
+    Adapter, CallLimits, Channel, ChannelSpec, Engine, EngineConfig, Grants, Idempotency,
+    Isolation, Refusal, Rehearsal, SecretMap, StateSize, StateSource, StateUnavailable, StopSignal,
 };
 
 /// Requests on `send` routes that a call may make here: one more than a sound adapter makes is seen
@@ -78,6 +78,7 @@ impl Bench {
         env: &Env,
         fixture: Fixture,
         component: Vec<u8>,
+        isolation: Isolation,
     ) -> Result<Self, ConformanceError> {
         let system = |why: String| ConformanceError::System(why);
         let platform = Platform::start(env)
@@ -86,7 +87,7 @@ impl Bench {
         let engine = Engine::rehearsing(env.clone(), EngineConfig::default(), platform.address())
             .map_err(|refusal| system(refusal.to_string()))?;
         let refused = |refusal: Refusal| ConformanceError::Refused(refusal.to_string());
-        let adapter = engine.admit(component).await.map_err(refused)?;
+        let adapter = engine.admit_on(component, isolation).await.map_err(refused)?;
         let files =
             Files::new().map_err(|error| system(format!("no folder for files: {error}")))?;
         let bench =

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use report::{CaseReport, Report};
 
 use crate::env::Env;
+pub use crate::sandbox::Isolation;
 use fixture::Fixture;
 
 /// What an author calls the file that says how the platform speaks.
@@ -46,6 +47,8 @@ pub struct Subject {
     pub component: PathBuf,
     /// The recordings.
     pub fixture: PathBuf,
+    /// Where its calls run.
+    pub isolation: Isolation,
 }
 
 /// Runs every case, one after another.
@@ -56,7 +59,7 @@ pub struct Subject {
 pub async fn run(subject: &Subject, env: &Env) -> Result<Report, ConformanceError> {
     let fixture = Fixture::read(&subject.fixture)?;
     let bytes = read(&subject.component)?;
-    let bench = bench::Bench::new(env, fixture, bytes).await?;
+    let bench = bench::Bench::new(env, fixture, bytes, subject.isolation).await?;
     Ok(cases::run_all(&bench).await)
 }
 

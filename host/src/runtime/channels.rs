@@ -120,25 +120,15 @@ async fn admit_all(env: &Env, config: &Config, engine: &Engine, bytes_max: u64) 
         let all = channels.all(|channel| channel.require_signed == Required::Yes);
         let required = if all { Required::Yes } else { Required::No };
         let trust = (&config.trust, required);
-        let admitted = admit_on(env, engine, (file, on), bytes_max, trust).await;
+        let admitted = admit(env, engine, (file, on), bytes_max, trust).await;
         ((file.to_owned(), on), admitted)
     });
     let admissions: Vec<_> = admissions.collect();
     stream::iter(admissions).buffer_unordered(ADMISSIONS_AT_ONCE).collect().await
 }
 
-/// Admits the component of one file, to be looked at or to run in the host.
+/// Admits the component of one file.
 pub(super) async fn admit(
-    env: &Env,
-    engine: &Engine,
-    file: &Path,
-    bytes_max: u64,
-    trust: (&Trust, Required),
-) -> Result<Vetted, RefusedChannel> {
-    admit_on(env, engine, (file, Isolation::Engine), bytes_max, trust).await
-}
-
-async fn admit_on(
     env: &Env,
     engine: &Engine,
     (file, on): (&Path, Isolation),

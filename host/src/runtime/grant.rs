@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{RunError, inspect};
+use super::{RunError, inspect, rules};
 use crate::config::{self, ChannelConfig, Config};
 use crate::env::Env;
 use crate::sandbox::{self, Ask, Grants, Manifest};
@@ -51,7 +51,7 @@ pub async fn plan_grant(
     wishes: &Wishes,
     env: &Env,
 ) -> Result<Granting, RunError> {
-    let adapter = inspect::admit(&channel.adapter, env).await?;
+    let adapter = inspect::admit(&channel.adapter, rules::isolation(channel), env).await?;
     let manifest = adapter.manifest();
     let asked: BTreeSet<&String> = manifest.targets.iter().map(|target| &target.id).collect();
     for id in wishes.targets.iter().chain(&wishes.private) {

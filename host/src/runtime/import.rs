@@ -41,7 +41,8 @@ impl OfflineImport {
         let mut limits = BTreeMap::new();
         for (name, channel) in config.channels.iter().filter(|(name, _)| meant.contains(*name)) {
             let signed = (&config.trust, channel.require_signed);
-            let admitted = channels::admit(env, &engine, &channel.adapter, bytes_max, signed).await;
+            let of = (channel.adapter.as_path(), rules::isolation(channel));
+            let admitted = channels::admit(env, &engine, of, bytes_max, signed).await;
             let limit = match admitted {
                 Ok(Vetted { adapter, .. }) => {
                     let manifest = adapter.manifest();

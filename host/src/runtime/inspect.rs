@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{RunError, channels};
 use crate::config::{Required, Trust};
 use crate::env::Env;
-use crate::sandbox::{self, Adapter, Ask, Engine, EngineConfig};
+use crate::sandbox::{self, Adapter, Ask, Engine, EngineConfig, Isolation};
 
 /// Admits the component of a file and says what was found out: digest, manifest, imports, exports,
 /// and in `asks` each single thing that it asks for, with its sentence in `words`.
@@ -17,7 +17,7 @@ use crate::sandbox::{self, Adapter, Ask, Engine, EngineConfig};
 /// # Errors
 /// Where it cannot be read or is refused, with the sentence that a channel would be refused with.
 pub async fn inspect(file: &Path, env: &Env) -> Result<Value, RunError> {
-    let adapter = admit(file, env).await?;
+    let adapter = admit(file, Isolation::Engine, env).await?;
     let failed = |error: serde_json::Error| RunError::System(error.to_string());
     let mut seen = serde_json::to_value(adapter.admitted()).map_err(failed)?;
     let asks = sandbox::asks(adapter.manifest(), &Map::new(), &BTreeSet::new());
@@ -34,7 +34,7 @@ pub async fn inspect(file: &Path, env: &Env) -> Result<Value, RunError> {
 /// # Errors
 /// As [`inspect`].
 pub async fn signing(file: &Path, env: &Env) -> Result<String, RunError> {
-    Ok(sandbox::signing_line(admit(file, env).await?.manifest()))
+    Ok(sandbox::signing_line(admit(file, Isolation::Engine, env).await?.manifest()))
 }
 
 /// One thing that is asked, with its sentence.
@@ -46,11 +46,11 @@ pub(super) fn ask_value(ask: &Ask) -> Value {
     value
 }
 
-pub(super) async fn admit(file: &Path, env: &Env) -> Result<Adapter, RunError> {
+pub(super) async fn admit(file: &Path, on: Isolation, env: &Env) -> Result<Adapter, RunError> {
     let config = EngineConfig::default();
     let bytes_max = config.component_bytes_max;
     let engine = Engine::new(env.clone(), config).map_err(RunError::Engine)?;
     let nobody = (&Trust::default(), Required::No);
-    let vetted = channels::admit(env, &engine, file, bytes_max, nobody).await;
+    let vetted = channels::admit(env, &engine, (file, on), bytes_max, nobody).await;
     Ok(vetted.map_err(|refusal| RunError::System(refusal.reason))?.adapter)
 }

@@ -9,6 +9,7 @@
 
 mod admission;
 mod change;
+mod isolation;
 mod load;
 mod network;
 mod peer;

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::net::UnixStream;
 
-use super::frame;
 use super::start::{Child, Ended, Helper, Mode, pipe_to_host};
+use super::{frame, lock};
 use crate::env::Env;
 use crate::sandbox::engine::code_config;
 use crate::sandbox::text::visible;
@@ -192,6 +192,8 @@ pub(super) fn child() -> u8 {
 }
 
 fn serve() -> io::Result<()> {
+    // An adapter's process is not started where this cannot be; to compile it is no condition.
+    let _ = lock::close_others();
     let mut pipe = pipe_to_host()?;
     let order: Order = frame::decode(&frame::read(&mut pipe, WORD_BYTES_MAX)?)?;
     limit(&order)?;
@@ -210,15 +212,11 @@ fn limit(order: &Order) -> io::Result<()> {
     // The kernel asks politely first (SIGXCPU), and kills at the second limit.
     let cpu = Rlimit { current: Some(order.cpu_seconds), maximum: Some(order.cpu_seconds + 2) };
     rustix::process::setrlimit(Resource::Cpu, cpu)?;
-    let set = |resource, most| {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        rustix::process::setrlimit(resource, limit).map_err(io::Error::from)
-    };
     // Private writable memory; address space is not memory, and allocators reserve much of it.
-    set(Resource::Data, order.memory_bytes)?;
+    lock::cap(Resource::Data, order.memory_bytes)?;
     // It writes no file, and leaves none behind where it falls.
-    set(Resource::Fsize, 0)?;
-    set(Resource::Core, 0)
+    lock::cap(Resource::Fsize, 0)?;
+    lock::cap(Resource::Core, 0)
 }
 
 /// Dies with the host, also in the middle of the work: the pipe brings nothing more, so that its

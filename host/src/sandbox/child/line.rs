@@ -39,15 +39,20 @@ pub(super) struct Line {
 
 /// The calls that a child has.
 struct Calls {
-    open: Mutex<HashMap<u64, mpsc::Sender<Event>>>,
-    /// Calls that nobody waits for any more, and since when.
-    left: Mutex<BTreeMap<u64, Duration>>,
+    book: Mutex<Book>,
     /// It takes no more calls: another is to be started for the next.
     is_closed: AtomicBool,
     /// Why it is no more.
     over: watch::Sender<Option<String>>,
     condemned: Mutex<Option<&'static str>>,
     changed: Notify,
+}
+
+#[derive(Default)]
+struct Book {
+    open: HashMap<u64, mpsc::Sender<Event>>,
+    /// Calls that nobody waits for any more and that the child has not ended, and since when.
+    left: BTreeMap<u64, Duration>,
 }
 
 enum Event {
@@ -62,8 +67,7 @@ impl Line {
         let (from, mut writing) = pipe.into_split();
         let (to, mut outbox) = mpsc::unbounded_channel::<Vec<u8>>();
         let calls = Arc::new(Calls {
-            open: Mutex::default(),
-            left: Mutex::default(),
+            book: Mutex::default(),
             is_closed: AtomicBool::new(false),
             over: watch::Sender::new(None),
             condemned: Mutex::new(None),
@@ -127,7 +131,7 @@ async fn keep(env: Env, child: Child, calls: Arc<Calls>, from: OwnedReadHalf, mo
     let ended = child.end(patience).await;
     let _ = calls.over.send_replace(Some(told(&ended, condemned.unwrap_or("ended"))));
     // Who waits sees the end, and why.
-    locked(&calls.open).clear();
+    locked(&calls.book).open.clear();
 }
 
 async fn hear(mut from: OwnedReadHalf, calls: &Calls, most: u32) {
@@ -142,16 +146,17 @@ async fn hear(mut from: OwnedReadHalf, calls: &Calls, most: u32) {
         let (call, event) = match frame::decode(&message) {
             Ok(ToHost::Ask { call, ask }) => (call, Event::Ask(ask)),
             Ok(ToHost::Log { call, line }) => (call, Event::Log(line)),
-            Ok(ToHost::Done { call, done }) => {
-                locked(&calls.left).remove(&call);
-                (call, Event::Done(done))
-            }
+            Ok(ToHost::Done { call, done }) => (call, Event::Done(done)),
             Err(_) => return calls.condemn("did not keep to the protocol and was killed"),
         };
-        let open = locked(&calls.open).get(&call).cloned();
+        let is_done = matches!(event, Event::Done(_));
+        let open = locked(&calls.book).open.get(&call).cloned();
         if let Some(open) = open {
             // What waits is bounded: a child that floods waits here itself.
             let _ = open.send(event).await;
+        }
+        if is_done {
+            calls.ended(call);
         }
     }
 }
@@ -172,13 +177,36 @@ impl Calls {
         self.changed.notify_one();
     }
 
+    /// Nobody waits for the end of `call` any more: it is to come all the same, unless it is among
+    /// what has come.
+    fn leave(&self, call: u64, events: &mut mpsc::Receiver<Event>, now: Duration) {
+        let mut book = locked(&self.book);
+        book.open.remove(&call);
+        let mut has_ended = false;
+        while let Ok(event) = events.try_recv() {
+            has_ended |= matches!(event, Event::Done(_));
+        }
+        if !has_ended {
+            book.left.insert(call, now);
+        }
+    }
+
+    /// The child ended `call`, and whoever waits for it was told. Told and left at the same moment,
+    /// it is seen here or in [`Calls::leave`], whichever comes second.
+    fn ended(&self, call: u64) {
+        let mut book = locked(&self.book);
+        if !book.open.contains_key(&call) {
+            book.left.remove(&call);
+        }
+    }
+
     /// How long until a call that was left must have ended.
     fn next_look(&self, now: Duration) -> Option<Duration> {
-        locked(&self.left).values().min().map(|since| (*since + GRACE).saturating_sub(now))
+        locked(&self.book).left.values().min().map(|since| (*since + GRACE).saturating_sub(now))
     }
 
     fn must_end(&self, now: Duration) -> Option<&'static str> {
-        let late = locked(&self.left).values().any(|since| *since + GRACE <= now);
+        let late = locked(&self.book).left.values().any(|since| *since + GRACE <= now);
         let late = late.then_some("did not end a call that the host had ended and was killed");
         (*locked(&self.condemned)).or(late)
     }
@@ -195,12 +223,13 @@ pub(super) struct Open<'a> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        locked(&self.line.calls.open).remove(&self.call);
-        if !self.is_over {
-            locked(&self.line.calls.left).insert(self.call, self.env.elapsed());
-            self.line.calls.changed.notify_one();
-            self.tell(&ToChild::Cancel { call: self.call });
+        if self.is_over {
+            locked(&self.line.calls.book).open.remove(&self.call);
+            return;
         }
+        self.line.calls.leave(self.call, &mut self.events, self.env.elapsed());
+        self.line.calls.changed.notify_one();
+        self.tell(&ToChild::Cancel { call: self.call });
     }
 }
 
@@ -213,7 +242,7 @@ pub(super) enum Over {
 impl<'a> Open<'a> {
     pub(super) fn new(env: &'a Env, line: &'a Line, call: u64) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        locked(&line.calls.open).insert(call, sender);
+        locked(&line.calls.book).open.insert(call, sender);
         Self { env, line, call, events, is_over: false }
     }
 
@@ -281,5 +310,56 @@ impl<'a> Open<'a> {
         let mut over = self.line.calls.over.subscribe();
         let why = over.wait_for(Option::is_some).await;
         why.ok().and_then(|why| why.clone()).unwrap_or_else(|| "its process ended".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls() -> Calls {
+        Calls {
+            book: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+            over: watch::Sender::new(None),
+            condemned: Mutex::new(None),
+            changed: Notify::new(),
+        }
+    }
+
+    fn done() -> Event {
+        Event::Done(Box::new(Done {
+            end: talk::End::Cancelled,
+            cpu_us: 0,
+            memory_peak_bytes: 0,
+            memory_refused: false,
+            log_dropped: 0,
+            log_last: Vec::new(),
+        }))
+    }
+
+    /// Three orders of the same moment: the call's end is told, and nobody waits for it any more.
+    #[test]
+    fn a_call_that_ends_as_it_is_left_costs_the_child_nothing() {
+        let late = Duration::from_secs(60);
+        for order in 0..3 {
+            let (calls, (sender, mut events)) = (calls(), mpsc::channel(4));
+            locked(&calls.book).open.insert(7, sender.clone());
+            if order < 2 {
+                sender.try_send(done()).unwrap();
+            }
+            if order == 0 {
+                calls.ended(7);
+            }
+            calls.leave(7, &mut events, Duration::ZERO);
+            if order > 0 {
+                calls.ended(7);
+            }
+            assert_eq!(calls.must_end(late), None, "order {order}");
+        }
+        let (calls, (sender, mut events)) = (calls(), mpsc::channel(4));
+        locked(&calls.book).open.insert(7, sender);
+        calls.leave(7, &mut events, Duration::ZERO);
+        assert!(calls.must_end(late).is_some(), "one that goes on and on is ended with its child");
     }
 }

@@ -7,20 +7,21 @@
 //! - Landlock: every right over files and TCP that the kernel knows is taken, whatever the path.
 //! - seccomp: of the system calls only those stand that computing, waiting and the pipe need. All
 //!   others fail with `EPERM`: `open`, `socket`, `connect`, `execve`, `ptrace`, `bpf`, `mount`, ...
-//! - Once the code is loaded, no more memory becomes executable.
+//! - Once the code is loaded, no more memory becomes executable, and no thread is started any more.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
-    RulesetCreated, RulesetStatus, Scope,
+    RulesetCreated, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
+use serde::{Deserialize, Serialize};
 
 use super::talk::Load;
 
@@ -37,40 +38,68 @@ pub(super) fn close_others() -> io::Result<()> {
     // is the first thing that a child does: nothing was opened yet, so that every descriptor from 3 on
     // was inherited by accident, and no value of this process stands for it.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
-    if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if closed == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    let sentence =
+        format!("inherited descriptors cannot be closed, which needs Linux 5.9 or later: {error}");
+    Err(io::Error::other(sentence))
+}
+
+/// What a child is shut in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::sandbox) enum Means {
+    Limits,
+    Landlock,
+    Filter,
+}
+
+impl Means {
+    /// An adapter's process is never shut in by less.
+    pub(in crate::sandbox) const ALL: [Self; 3] = [Self::Limits, Self::Landlock, Self::Filter];
 }
 
 /// Shuts this process in.
 ///
 /// # Errors
 /// What the kernel lacks.
-pub(super) fn down(load: &Load) -> Result<(), Faults> {
-    limit(load).map_err(|error| vec![format!("limits cannot be set for its process: {error}")])?;
-    landlock()?;
+pub(super) fn down(load: &Load, by: &[Means]) -> Result<(), Faults> {
+    by.iter().try_for_each(|means| match means {
+        Means::Limits => limit(load)
+            .map_err(|error| vec![format!("limits cannot be set for its process: {error}")]),
+        Means::Landlock => landlock(),
+        Means::Filter => filter(),
+    })
+}
+
+fn filter() -> Result<(), Faults> {
     let failed = |error: &dyn std::fmt::Display| {
         vec![format!("the kernel offers no seccomp filter for its process: {error}")]
     };
-    for filter in [allowed_calls(), no_clone3()] {
-        let program: BpfProgram = filter.map_err(|error| failed(&error))?;
+    for program in [allowed_calls(), no_clone3()] {
+        let program = program.map_err(|error| failed(&error))?;
         seccompiler::apply_filter_all_threads(&program).map_err(|error| failed(&error))?;
     }
     Ok(())
 }
 
+/// Holds this process to so much of a resource, for good.
+pub(super) fn cap(resource: Resource, most: u64) -> io::Result<()> {
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    rustix::process::setrlimit(resource, limit).map_err(io::Error::from)
+}
+
 fn limit(load: &Load) -> io::Result<()> {
-    let set = |resource, most| {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        rustix::process::setrlimit(resource, limit).map_err(io::Error::from)
-    };
-    set(Resource::Data, load.data_bytes)?;
-    set(Resource::Nofile, FILES_MAX)?;
+    cap(Resource::Data, load.data_bytes)?;
+    cap(Resource::Nofile, FILES_MAX)?;
     // No file can be opened; this is for the memory behind images, which is a file to the kernel.
-    set(Resource::Fsize, load.memory_bytes.max(1 << 20))?;
-    set(Resource::Core, 0)
+    cap(Resource::Fsize, load.memory_bytes.max(1 << 20))?;
+    cap(Resource::Core, 0)
 }
 
 fn landlock() -> Result<(), Faults> {
-    let made = || -> Result<RulesetCreated, landlock::RulesetError> {
+    let made = || -> Result<RulesetCreated, RulesetError> {
         Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V1))?
@@ -87,6 +116,7 @@ fn landlock() -> Result<(), Faults> {
     match status {
         Ok(status) if status.no_new_privs && status.ruleset != RulesetStatus::NotEnforced => Ok(()),
         Ok(_) => Err(vec![lacking.to_owned()]),
+        Err(RulesetError::HandleAccesses(_)) => Err(vec![lacking.to_owned()]),
         Err(error) => Err(vec![format!("{lacking} ({error})")]),
     }
 }
@@ -114,7 +144,6 @@ const STANDING: &[i64] = &[
     libc::SYS_sendto,
     libc::SYS_sendmsg,
     libc::SYS_close,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
     libc::SYS_lseek,
     libc::SYS_shutdown,
@@ -172,6 +201,23 @@ fn allowed_calls() -> Result<BpfProgram, seccompiler::BackendError> {
     for call in STANDING {
         rules.insert(*call, Vec::new());
     }
+    // What descriptors are opened with, and copies of them. Never whom the kernel signals when one
+    // is ready: `F_SETOWN` and `F_SETSIG` would have it kill the host.
+    let mut descriptors = Vec::new();
+    for command in [
+        libc::F_GETFD,
+        libc::F_SETFD,
+        libc::F_GETFL,
+        libc::F_SETFL,
+        libc::F_DUPFD,
+        libc::F_DUPFD_CLOEXEC,
+        libc::F_ADD_SEALS,
+        libc::F_GET_SEALS,
+    ] {
+        let command = u64::from(command.cast_unsigned());
+        descriptors.extend(when(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command)?);
+    }
+    rules.insert(libc::SYS_fcntl, descriptors);
     let thread = u64::from(libc::CLONE_THREAD.cast_unsigned());
     let masked = SeccompCmpOp::MaskedEq(thread);
     rules.insert(libc::SYS_clone, when(0, SeccompCmpArgLen::Qword, masked, thread)?);
@@ -201,20 +247,21 @@ fn no_clone3() -> Result<BpfProgram, seccompiler::BackendError> {
     SeccompFilter::new(rules, SeccompAction::Allow, unknown, arch()?)?.try_into()
 }
 
-/// From here on no memory becomes executable.
+/// From here on no memory becomes executable and no thread is started: all that this process needs
+/// are there.
 ///
 /// # Errors
 /// As [`down`].
 pub(super) fn no_new_code() -> Result<(), Faults> {
-    let applied = no_executable_memory()
+    let applied = no_executable_memory_nor_thread()
         .map_err(seccompiler::Error::from)
         .and_then(|program| seccompiler::apply_filter_all_threads(&program));
     applied.map_err(|error| vec![format!("the kernel offers no seccomp filter: {error}")])
 }
 
-fn no_executable_memory() -> Result<BpfProgram, seccompiler::BackendError> {
+fn no_executable_memory_nor_thread() -> Result<BpfProgram, seccompiler::BackendError> {
     let executable = u64::from(libc::PROT_EXEC.cast_unsigned());
-    let mut rules = BTreeMap::new();
+    let mut rules = BTreeMap::from([(libc::SYS_clone, Vec::new())]);
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         let masked = SeccompCmpOp::MaskedEq(executable);
         rules.insert(call, when(2, SeccompCmpArgLen::Dword, masked, executable)?);

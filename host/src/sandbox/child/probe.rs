@@ -10,6 +10,7 @@ use std::process::Command;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
+pub(in crate::sandbox) use super::lock::Means;
 use super::start::pipe_to_host;
 use super::talk::Load;
 use super::{frame, lock};
@@ -17,7 +18,7 @@ use super::{frame, lock};
 /// What is tried.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::sandbox) struct Attempts {
-    pub(in crate::sandbox) is_shut_in: bool,
+    pub(in crate::sandbox) shut_in_by: Vec<Means>,
     pub(in crate::sandbox) files: Vec<String>,
     pub(in crate::sandbox) port: u16,
     pub(in crate::sandbox) host: i32,
@@ -48,10 +49,13 @@ fn probe() -> io::Result<()> {
     lock::close_others()?;
     let mut pipe = pipe_to_host()?;
     let attempts: Attempts = frame::decode(&frame::read(&mut pipe, 1 << 16)?)?;
-    if attempts.is_shut_in {
+    if !attempts.shut_in_by.is_empty() {
         let (data_bytes, memory_bytes) = (1 << 30, 64 << 20);
         let load = Load { calls: 1, memory_bytes, data_bytes, shape: [0; 32] };
-        let locked = lock::down(&load).and_then(|()| lock::no_new_code());
+        let mut locked = lock::down(&load, &attempts.shut_in_by);
+        if attempts.shut_in_by.contains(&Means::Filter) {
+            locked = locked.and_then(|()| lock::no_new_code());
+        }
         locked.map_err(|faults| io::Error::other(faults.join("; ")))?;
     }
     let variables = std::env::vars().map(|(name, _)| name).collect();
@@ -94,15 +98,44 @@ fn attempt(attempts: &Attempts) -> Findings {
         let signalled = rustix::process::kill_process(host, Signal::CONT);
         note("signal the host".to_owned(), signalled.map_err(io::Error::from));
     }
+    note("trace the host".to_owned(), trace(attempts.host));
+    note("have the host killed by a descriptor".to_owned(), own_by(attempts.host));
+    note("start a thread".to_owned(), thread());
     let core = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     let limited = rustix::process::setrlimit(rustix::process::Resource::Core, core);
     note("set a limit".to_owned(), limited.map_err(io::Error::from));
     note("make executable memory".to_owned(), executable_memory());
-    if attempts.is_shut_in {
+    if !attempts.shut_in_by.is_empty() {
         // Where it is not refused nobody is left to tell.
         note("become a program".to_owned(), Err(Command::new("/bin/true").exec()));
     }
     findings
+}
+
+/// Reads the host's memory as a debugger would.
+#[allow(unsafe_code, reason = "no safe call traces a process")]
+fn trace(host: i32) -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: attaching to another process touches no memory of this one; it is let go with the end
+    // of this process.
+    let attached = unsafe { libc::ptrace(libc::PTRACE_SEIZE, host, none, none) };
+    if attached != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Asks the kernel to signal the host whenever a descriptor of this process is ready.
+#[allow(unsafe_code, reason = "no safe call gives a descriptor an owner")]
+fn own_by(host: i32) -> io::Result<()> {
+    // SAFETY: it changes whom the kernel signals about descriptor 0, and touches no memory.
+    let owned = unsafe { libc::fcntl(0, libc::F_SETOWN, host) };
+    if owned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn thread() -> io::Result<()> {
+    let thread = crate::env::Env::system().thread("probe", || {})?;
+    thread.join().map_err(|_| io::Error::other("it panicked"))
 }
 
 #[allow(unsafe_code, reason = "memory is mapped by address")]

@@ -67,7 +67,7 @@ fn serve() -> io::Result<()> {
     pipe.set_nonblocking(true)?;
     // It opens what it waits with while anything can be opened.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let built = lock::down(&load).and_then(|()| {
+    let built = lock::down(&load, &lock::Means::ALL).and_then(|()| {
         let env = Env::system();
         follow_the_host(&env, pipe.try_clone().map_err(|error| vec![error.to_string()])?)?;
         House::build(env, &load, &code)
@@ -136,12 +136,12 @@ impl House {
     async fn call(
         &self,
         line: Line,
-        (order, limits, given): (Order, CallLimits, Option<Given>),
+        (order, limits, given): (Order, CallLimits, Given),
         mut stop: StopSignal,
     ) -> Done {
         let chance = match given {
-            Some(given) => Chance::given(given.seed, given.wall_ms, &self.env),
-            None => Chance::fixed(),
+            Given::Running { seed, wall_ms } => Chance::given(seed, wall_ms, &self.env),
+            Given::Fixed { now_ms } => Chance::fixed_at(now_ms),
         };
         let log = LogSink::away(AwayLog::new(line.call, line.to_host.clone(), &limits));
         let budget = Duration::from_millis(limits.cpu_ms);
@@ -226,7 +226,7 @@ async fn attend(house: &Arc<House>, pipe: UnixStream) -> io::Result<()> {
                 let env = house.env.clone();
                 env.spawn(async move {
                     let line = Line { call, to_host: to_host.clone(), answers: heard };
-                    let done = house.call(line, (order, limits, given), signal).await;
+                    let done = house.call(line, (*order, *limits, given), signal).await;
                     let done = ToHost::Done { call, done: Box::new(done) };
                     if let Ok(message) = frame::encode(&done) {
                         let _ = to_host.send(message);

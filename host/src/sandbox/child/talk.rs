@@ -37,16 +37,18 @@ pub(super) enum Loaded {
 /// From the host. Calls are told apart by their number.
 #[derive(Serialize, Deserialize)]
 pub(super) enum ToChild {
-    Call { call: u64, order: Order, limits: CallLimits, given: Option<Given> },
+    Call { call: u64, order: Box<Order>, limits: Box<CallLimits>, given: Given },
     Answer { call: u64, answer: std::result::Result<Answer, String> },
     Cancel { call: u64 },
 }
 
-/// Chance and time of one call; none in `describe`, where they are fixed.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Given {
-    pub(super) seed: [u8; 32],
-    pub(super) wall_ms: u64,
+/// Chance and time of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Given {
+    /// Time goes on from here, and chance from this seed.
+    Running { seed: [u8; 32], wall_ms: u64 },
+    /// In `describe` and in rehearsals both stand still.
+    Fixed { now_ms: u64 },
 }
 
 /// From a child.

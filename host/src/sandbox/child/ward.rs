@@ -185,7 +185,7 @@ impl Ground for Ward {
         };
         let call = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mut open = Open::new(&self.env, &line, call);
-        let limits = CallLimits::clone(&guest.limits);
+        let (order, limits) = (Box::new(order), Box::new(CallLimits::clone(&guest.limits)));
         open.tell(&ToChild::Call { call, order, limits, given: given(&guest.chance) });
         let left = guest.deadline.saturating_sub(self.env.elapsed());
         let over = tokio::select! {
@@ -220,13 +220,13 @@ fn ran(ended: Ended<Said>, guest: Guest) -> Ran {
 }
 
 /// Chance and time of a call, from the host.
-fn given(chance: &Chance) -> Option<Given> {
+fn given(chance: &Chance) -> Given {
     match chance {
-        Chance::Fixed { .. } => None,
+        Chance::Fixed { now_ms, .. } => Given::Fixed { now_ms: *now_ms },
         Chance::Env(_) | Chance::Given { .. } => {
             let mut seed = [0; 32];
             chance.fill(&mut seed);
-            Some(Given { seed, wall_ms: chance.now_ms() })
+            Given::Running { seed, wall_ms: chance.now_ms() }
         }
     }
 }
@@ -254,5 +254,18 @@ mod tests {
     fn a_child_that_keeps_dying_is_started_ever_more_slowly_and_never_too_slowly() {
         let pause = |short_lives| Post { short_lives, ..Post::default() }.pause().as_millis();
         assert_eq!([0, 1, 2, 3, 4, 100].map(pause), [0, 0, 100, 200, 400, 5_000]);
+    }
+
+    #[test]
+    fn where_time_and_chance_stand_still_they_do_so_in_the_child_too() {
+        assert_eq!(given(&Chance::fixed_at(77)), Given::Fixed { now_ms: 77 });
+        let (first, second) = (Chance::Env(Env::system()), Chance::Env(Env::system()));
+        let seeds = [first, second].map(|chance| match given(&chance) {
+            Given::Running { seed, .. } => seed,
+            Given::Fixed { .. } => {
+                panic!("a call that is none of a rehearsal was given a fixed time")
+            }
+        });
+        assert_ne!(seeds[0], seeds[1]);
     }
 }

@@ -64,7 +64,7 @@ async fn a_loop_in_any_export_and_in_the_allocator_ends_within_its_budget() {
 
 #[tokio::test]
 async fn a_loop_in_check_refuses_the_channel() {
-    let adapter = engine().admit(guest("endless-loop")).await.unwrap();
+    let adapter = engine().admit_on(guest("endless-loop"), isolation()).await.unwrap();
     let mut spec = spec(json!({ "url": "http://127.0.0.1:1", "how": "check" }), &["api"]);
     spec.limits = CallLimits { check_ms: 300, ..tight() };
     let bound = adapter.bind(spec, Arc::new(Stored::default()), Arc::new(NoBlobs)).await;
@@ -74,7 +74,7 @@ async fn a_loop_in_check_refuses_the_channel() {
 
 #[tokio::test]
 async fn a_start_function_that_loops_only_after_describe_refuses_the_channel() {
-    let adapter = engine().admit(guest("start-loops-later")).await.unwrap();
+    let adapter = engine().admit_on(guest("start-loops-later"), isolation()).await.unwrap();
     assert_eq!(adapter.manifest().name, "start-loops-later");
     let mut spec = spec(json!({}), &[]);
     spec.limits = CallLimits { check_ms: 300, ..tight() };

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 use super::child::Marked;
 use super::*;
 use crate::lifecycle::outcome::{Outcome, judge};
-use crate::sandbox::child::probe::{Attempts, Found, ask};
+use crate::sandbox::child::probe::{Attempts, Found, Means, ask};
 
 async fn isolated(marked: &Marked, peer: &Peer, limits: CallLimits) -> Channel {
     let engine = engine_with(marked.config.clone());
@@ -19,7 +19,14 @@ async fn isolated(marked: &Marked, peer: &Peer, limits: CallLimits) -> Channel {
 }
 
 /// Tests of this binary that must hold on either ground.
-const BOTH: [&str; 2] = ["sandbox::tests::calls::", "sandbox::tests::limits::"];
+const BOTH: [&str; 6] = [
+    "sandbox::tests::budget::",
+    "sandbox::tests::calls::",
+    "sandbox::tests::cancel::",
+    "sandbox::tests::limits::",
+    "sandbox::tests::memory::",
+    "sandbox::tests::rebinding::",
+];
 
 #[test]
 fn every_call_holds_in_a_process_of_its_own() {
@@ -36,7 +43,7 @@ fn every_call_holds_in_a_process_of_its_own() {
     assert!(output.status.success(), "{said}");
     let passed = said.split("test result: ok. ").nth(1).and_then(|rest| rest.split(' ').next());
     let passed: u32 = passed.and_then(|count| count.parse().ok()).unwrap_or_default();
-    assert!(passed >= 20, "only {passed} tests were there to be run:\n{said}");
+    assert!(passed >= 35, "only {passed} tests were there to be run:\n{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +119,7 @@ async fn without_a_helper_an_isolated_channel_is_refused_with_a_sentence() {
 }
 
 /// Tries with a descriptor that the child inherits by accident.
-async fn tried(is_shut_in: bool) -> Found {
+async fn tried(shut_in_by: &[Means]) -> Found {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
@@ -126,28 +133,47 @@ async fn tried(is_shut_in: bool) -> Found {
     let files = ["/etc/passwd", "/proc/self/environ", "/proc/self/maps"].map(str::to_owned);
     let mut files = files.to_vec();
     files.extend([store.display().to_string(), format!("/proc/{own}/environ")]);
-    let found = ask(&Attempts { is_shut_in, files, port, host: own }).await.unwrap();
+    let found =
+        ask(&Attempts { shut_in_by: shut_in_by.to_vec(), files, port, host: own }).await.unwrap();
     assert!(leaked.as_raw_fd() > 2);
     found
 }
 
+/// How the kernel says no.
+const NO: [Option<i32>; 2] = [Some(libc::EPERM), Some(libc::EACCES)];
+
 #[tokio::test]
 async fn from_inside_nothing_can_be_reached() {
-    let found = tried(true).await;
+    let found = tried(&Means::ALL).await;
     for (what, refused) in &found.findings {
-        let no = [Some(libc::EPERM), Some(libc::EACCES)];
-        assert!(no.contains(refused), "{what}: {refused:?}\n{found:#?}");
+        assert!(NO.contains(refused), "{what}: {refused:?}\n{found:#?}");
     }
-    assert!(found.findings.len() >= 15, "{found:#?}");
+    assert!(found.findings.len() >= 18, "{found:#?}");
     let variables: BTreeSet<_> = found.variables.iter().map(String::as_str).collect();
     let known = BTreeSet::from(["RUST_BACKTRACE", crate::sandbox::child::TEST_VARIABLE]);
     assert!(variables.is_subset(&known), "{variables:?}");
     // Input, output and last words, and the pipe once more.
     assert_eq!(found.descriptors, [0, 1, 2, 3]);
     // Without the lock every one of them succeeds: it is the lock that refuses.
-    let open = tried(false).await;
+    let open = tried(&[]).await;
     for (what, refused) in &open.findings {
         assert_eq!(*refused, None, "{what}");
     }
     assert_eq!(open.findings.len() + 1, found.findings.len());
+}
+
+/// Were the list of system calls to let one through too many, files and processes are still out of
+/// reach.
+#[tokio::test]
+async fn landlock_alone_keeps_files_programs_and_other_processes_out_of_reach() {
+    let found = tried(&[Means::Landlock]).await;
+    let mut kept = 0;
+    for (what, refused) in &found.findings {
+        let starts = ["read ", "list ", "create ", "start a program", "trace ", "become "];
+        if starts.iter().any(|start| what.starts_with(start)) {
+            assert!(NO.contains(refused), "{what}: {refused:?}\n{found:#?}");
+            kept += 1;
+        }
+    }
+    assert!(kept >= 10, "{found:#?}");
 }

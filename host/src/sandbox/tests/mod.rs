@@ -133,7 +133,8 @@ async fn hostile(
     how: &str,
     limits: CallLimits,
 ) -> Channel {
-    let adapter = engine.admit(guest(name)).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let adapter = engine.admit_on(guest(name), isolation()).await;
+    let adapter = adapter.unwrap_or_else(|e| panic!("{name}: {e}"));
     let settings = json!({ "url": format!("http://127.0.0.1:{}", peer.port), "how": how });
     let mut spec = spec(settings, &["api"]);
     spec.limits = limits;

@@ -31,7 +31,7 @@ async fn a_component_whose_name_flips_between_addresses_reaches_no_private_one()
     let mut engine = engine();
     let inner = Arc::get_mut(&mut engine.0).expect("nobody else holds a new engine");
     inner.dialer = Dialer::new(Env::system(), Arc::clone(&flips) as Arc<dyn Resolve>).unwrap();
-    let adapter = engine.admit(guest("rebinds")).await.unwrap();
+    let adapter = engine.admit_on(guest("rebinds"), isolation()).await.unwrap();
     let settings = json!({ "url": format!("http://rebound.example:{}", peer.port) });
     let mut spec = spec(settings, &["api"]);
     spec.grants.private_targets.clear();
