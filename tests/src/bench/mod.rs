@@ -7,6 +7,7 @@ pub mod backlog;
 pub mod crowd;
 pub mod figure;
 pub mod inside;
+pub mod languages;
 pub mod load;
 pub mod mediated;
 pub mod process;
@@ -93,6 +94,9 @@ pub const GROUPS: [&str; 13] = [
     "keys",
 ];
 
+/// Taken only by name: they need npm and pip, and what those fetch.
+pub const NAMED_GROUPS: [&str; 1] = ["languages"];
+
 /// Takes the figures of one group in a folder of its own within `folder`.
 ///
 /// # Panics
@@ -118,6 +122,7 @@ pub async fn measure(group: &str, scale: &Scale, folder: &Path) -> Vec<Figure> {
         "flood" => crowd::flood(scale, folder).await,
         "prune" => backlog::pruning(scale, folder).await,
         "keys" => vec![backlog::keys(scale, folder)],
-        other => panic!("there is no group {other}; there are {GROUPS:?}"),
+        "languages" => languages::measure(scale, folder).await,
+        other => panic!("there is no group {other}; there are {GROUPS:?} and {NAMED_GROUPS:?}"),
     }
 }

@@ -8,14 +8,15 @@
 //! at a time, 64 in flight, over HTTP with real adapters), one send through the sandbox, latencies,
 //! memory at rest and with a backlog, start and stop, the first delivery after a SIGKILL, and how
 //! rates hold with many rows. `--json`: a figure a line. `--smoke`: tiny counts that show that all
-//! of it runs. `--long`: the full backlogs. Other words are groups: only those are taken.
+//! of it runs. `--long`: the full backlogs. Other words are groups: only those are taken. The group
+//! `languages` is taken only by name.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken figure ends the run")]
 
 use std::process::ExitCode;
 
-use lastword_tests::bench::{GROUPS, Scale, measure};
+use lastword_tests::bench::{GROUPS, NAMED_GROUPS, Scale, measure};
 use lastword_tests::harness::built::target_folder;
 
 fn main() -> ExitCode {
@@ -41,17 +42,19 @@ async fn bench() {
             other => panic!("{other} is not known: --json, --smoke or --long, and {GROUPS:?}"),
         }
     }
-    if let Some(unknown) = groups.iter().find(|group| !GROUPS.contains(&group.as_str())) {
-        panic!("there is no group {unknown}; there are {GROUPS:?}");
+    let known = || GROUPS.into_iter().chain(NAMED_GROUPS);
+    if let Some(unknown) = groups.iter().find(|group| known().all(|known| known != *group)) {
+        panic!("there is no group {unknown}; there are {:?}", known().collect::<Vec<_>>());
     }
     // Beside what was built, so that the figures are of a real disk: the system's folder for
     // temporary files may be memory.
     let folder = target_folder().join("bench");
     std::fs::create_dir_all(&folder).expect("the target folder can be written");
-    for group in GROUPS {
-        if !groups.is_empty() && !groups.iter().any(|wanted| wanted == group) {
-            continue;
-        }
+    let wanted = |group: &&str| match groups.is_empty() {
+        true => GROUPS.contains(group),
+        false => groups.iter().any(|wanted| wanted == group),
+    };
+    for group in known().filter(wanted) {
         for figure in Box::pin(measure(group, &scale, &folder)).await {
             if json {
                 println!("{}", serde_json::to_string(&figure).expect("a figure is plain"));
