@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::ConformanceError;
+use crate::lifecycle::id::DeliveryId;
 
 /// A fixture is written by a person.
 const FIXTURE_BYTES_MAX: u64 = 8 << 20;
@@ -131,6 +132,14 @@ impl TryFrom<String> for RequestPattern {
                 Err(format!("`{text}` is no request; write it as `POST /path/of/it`"))
             }
         }
+    }
+}
+
+impl Exchange {
+    /// The same, told of one message: `{delivery_id}` in the body is its id.
+    pub(super) fn about(&self, delivery: DeliveryId) -> Self {
+        let body = self.body.replace("{delivery_id}", &delivery.to_string());
+        Self { body, ..self.clone() }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Found;
 use crate::conformance::bench::{Bench, Memory};
-use crate::conformance::fixture::{Answer, LookupWord, OutcomeWord, RateLimited};
+use crate::conformance::fixture::{Answer, Exchange, LookupWord, OutcomeWord, RateLimited};
 use crate::conformance::platform::Says;
 use crate::conformance::report::Case;
 use crate::conformance::wanted::word;
@@ -159,16 +159,21 @@ async fn others(bench: &Bench) -> Case {
 async fn lookups(bench: &Bench) -> Case {
     let mut case = Case::default();
     let memory = Memory::default();
-    if bench.fixture.lookups.is_empty() {
-        case.broken(
-            "the adapter exports `reconcile`, and the fixture has no `[[reconcile]]`: add what \
-             the platform says where a message is found and where it is not",
-        );
+    for wanted in [LookupWord::Found, LookupWord::Absent] {
+        let recorded = bench.fixture.lookups.iter().any(|lookup| lookup.expect == wanted);
+        case.expect(recorded, || {
+            format!(
+                "the adapter exports `reconcile`, and the fixture has no `[[reconcile]]` that \
+                 expects {wanted:?}: add what the platform says then"
+            )
+        });
     }
     for lookup in &bench.fixture.lookups {
-        bench.play_with(bench.delivered(), &lookup.exchanges, None);
-        let Some(channel) = bench.whole(&memory).await else { continue };
         let message = bench.message(1, "hello");
+        let about = |exchange: &Exchange| exchange.about(message.delivery_id);
+        let exchanges: Vec<Exchange> = lookup.exchanges.iter().map(about).collect();
+        bench.play_with(bench.delivered(), &exchanges, None);
+        let Some(channel) = bench.whole(&memory).await else { continue };
         let since_ms = bench.fixture.channel.now_ms.saturating_sub(60_000);
         let call = channel.find(message, since_ms, StopSignal::never()).await;
         case.used(&call.usage);
