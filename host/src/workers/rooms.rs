@@ -1,6 +1,8 @@
 //! One handler at a time in each conversation, in memory. The rows already see to it that one turn
 //! runs at a time; but a row is free the moment its turn is aborted, ended or lost, and its handler
-//! takes a moment longer to be gone. The next one waits for that, for a bounded time.
+//! takes a moment longer to be gone. The next one waits for that, for a bounded time: an abort whose
+//! commit was refused in doubt, and is on the disk all the same, reaches its handler only when that
+//! renews its claim, and nobody waits so long.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

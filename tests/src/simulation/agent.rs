@@ -9,6 +9,7 @@ use lastword::gate::StopHandle;
 use lastword::handler::{
     Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, event::AskedRetry,
 };
+use lastword::lifecycle::id::TurnId;
 use lastword::lifecycle::message::Reply;
 use lastword::lifecycle::turn::TurnState;
 use tokio::sync::mpsc::Sender;
@@ -24,12 +25,23 @@ pub(super) struct Agent {
 }
 
 /// A room is at the agent until this is dropped, by a kill too.
-struct AtAgent<'a>(&'a World, Room);
+struct AtAgent<'a>(&'a World, Room, TurnId);
 
 impl Drop for AtAgent<'_> {
     fn drop(&mut self) {
-        self.0.with(|it| it.at_agent.remove(&self.1));
+        self.0.with(|it| {
+            if it.at_agent.get(&self.1) == Some(&self.2) {
+                it.at_agent.remove(&self.1);
+            }
+        });
     }
+}
+
+/// An abort that is on the disk and was refused all the same, for the disk failed under it: its
+/// handler is told when it next renews its claim, and the room does not wait so long.
+fn stopped_in_doubt(it: &Inside, turn: TurnId) -> bool {
+    let aborted = it.shadow.turns.get(&turn).is_some_and(|told| told.state == TurnState::Aborted);
+    aborted && it.doubted && !it.aborted.contains(&turn)
 }
 
 pub(super) fn room_of(document: &HandlerDocument) -> Room {
@@ -63,7 +75,7 @@ pub(super) fn began(it: &mut Inside, document: &HandlerDocument, now_ms: i64) {
 }
 
 /// Nothing that began earlier in the room may still wait for its end.
-fn in_order(it: &mut Inside, room: Room, turn: lastword::lifecycle::id::TurnId) {
+fn in_order(it: &mut Inside, room: Room, turn: TurnId) {
     let Inside { shadow, turns_begun, .. } = it;
     let begun = turns_begun.entry(room.clone()).or_default();
     begun.retain(|other| shadow.turns.get(other).is_some_and(|told| !told.state.is_ended()));
@@ -80,16 +92,17 @@ impl Agent {
     }
 
     fn begin(&self, document: &HandlerDocument) -> AtAgent<'_> {
-        let room = room_of(document);
+        let (room, turn) = (room_of(document), document.turn.id);
         let now_ms = self.base_ms + self.env.now().mono_ms;
         self.world.with(|it| {
             began(it, document, now_ms);
             let moved = room.1.ends_with(MOVED) || it.moved.contains(&room);
-            if !it.at_agent.insert(room.clone()) && !moved {
+            let other = it.at_agent.insert(room.clone(), turn).filter(|_| !moved);
+            if other.is_some_and(|other| !stopped_in_doubt(it, other)) {
                 it.breaks(format!("two turns of {room:?} run at once"));
             }
         });
-        AtAgent(&self.world, room)
+        AtAgent(&self.world, room, turn)
     }
 }
 

@@ -137,7 +137,10 @@ impl<'a> Life<'a> {
         });
         // Everything that still runs is dropped where it stands.
         drop(runtime);
-        world.with(|it| it.at_agent.clear());
+        world.with(|it| {
+            it.at_agent.clear();
+            it.doubted = false;
+        });
     }
 }
 

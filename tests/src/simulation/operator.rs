@@ -233,7 +233,10 @@ pub(super) async fn break_disk(world: &World, host: &Host) {
         match it.rng.random_range(0..3) {
             0 => Fault::Commits(it.rng.random_range(1..20)),
             1 => Fault::For(it.rng.random_range(100..150_000)),
-            _ => Fault::Doubt(it.rng.random_range(1..4)),
+            _ => {
+                it.doubted = true;
+                Fault::Doubt(it.rng.random_range(1..4))
+            }
         }
     });
     match fault {

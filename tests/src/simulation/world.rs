@@ -113,7 +113,9 @@ pub(super) struct Inside {
     pub(super) closed: BTreeSet<Room>,
     pub(super) moved: BTreeSet<Room>,
     pub(super) at_adapter: BTreeSet<Room>,
-    pub(super) at_agent: BTreeSet<Room>,
+    pub(super) at_agent: BTreeMap<Room, TurnId>,
+    /// Some commit of this life was answered with an error although it is on the disk.
+    pub(super) doubted: bool,
     /// What began in a room and has not ended: nothing later may begin before it.
     pub(super) turns_begun: BTreeMap<Room, BTreeSet<TurnId>>,
     pub(super) rows_begun: BTreeMap<Room, BTreeSet<DeliveryId>>,
@@ -207,7 +209,8 @@ impl World {
             closed: BTreeSet::new(),
             moved: BTreeSet::new(),
             at_adapter: BTreeSet::new(),
-            at_agent: BTreeSet::new(),
+            at_agent: BTreeMap::new(),
+            doubted: false,
             turns_begun: BTreeMap::new(),
             rows_begun: BTreeMap::new(),
             tries: BTreeMap::new(),
