@@ -21,6 +21,7 @@ mod fuzz_admission;
 mod mutants;
 mod prove;
 mod step;
+mod swaps;
 mod threats;
 mod unused;
 
@@ -43,6 +44,7 @@ cargo xtask COMMAND
   orders                   every order in which threads can meet at the writer's queue
   power-cut [--seeds N [--from SEED] | --seed SEED]
                            the power goes at random moments of random lives (20,000 of them)
+  swaps [--swaps N]        adapters replaced under load, 1000 times or N times, with figures
   bench [--json] [--smoke | --long] [GROUP...]
                            the figures of the benchmarks, all or those of some groups (--smoke: quick,
                            in the dev profile; --long: the full backlogs)
@@ -81,6 +83,10 @@ fn main() -> ExitCode {
         ["orders"] => prove::orders(),
         ["power-cut", words @ ..] => match prove::power_cut(words) {
             Some(result) => result,
+            None => return misused(),
+        },
+        ["swaps", words @ ..] => match swaps::read(words) {
+            Some(count) => swaps::run(count),
             None => return misused(),
         },
         ["bench", flags @ ..] => match bench::Flags::read(flags) {

@@ -36,11 +36,21 @@ pub(super) fn segment(text: &str) -> String {
 
 impl Host<'_> {
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.ask(Method::GET, path, Bytes::new(), None).await
+        self.ask(Method::GET, path, (Bytes::new(), None), ANSWER_WITHIN).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        self.ask(Method::POST, path, body.to_string().into(), None).await
+        self.post_within(path, body, ANSWER_WITHIN).await
+    }
+
+    /// The same with more patience.
+    pub(super) async fn post_within(
+        &self,
+        path: &str,
+        body: &Value,
+        within: Duration,
+    ) -> Result<Value, Failure> {
+        self.ask(Method::POST, path, (body.to_string().into(), None), within).await
     }
 
     /// The same under a key that makes a repetition harmless.
@@ -53,15 +63,16 @@ impl Host<'_> {
         let key = HeaderValue::from_str(key).map_err(|_| {
             Failure::wrong("a key is made of printable ASCII characters, and is not empty")
         })?;
-        self.ask(Method::POST, path, body.to_string().into(), Some(key)).await
+        let said = (body.to_string().into(), Some(key));
+        self.ask(Method::POST, path, said, ANSWER_WITHIN).await
     }
 
     async fn ask(
         &self,
         method: Method,
         path: &str,
-        body: Bytes,
-        key: Option<HeaderValue>,
+        (body, key): (Bytes, Option<HeaderValue>),
+        within: Duration,
     ) -> Result<Value, Failure> {
         let address = &self.facts.address;
         let failed = |why: String| {
@@ -92,9 +103,9 @@ impl Host<'_> {
         };
         let (status, body) = self
             .env
-            .timeout(ANSWER_WITHIN, exchange)
+            .timeout(within, exchange)
             .await
-            .map_err(|_| failed(format!("nothing came for {} s", ANSWER_WITHIN.as_secs())))?
+            .map_err(|_| failed(format!("nothing came for {} s", within.as_secs())))?
             .map_err(failed)?;
         read_answer(status, &body)
     }

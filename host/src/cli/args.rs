@@ -193,6 +193,13 @@ pub(super) enum AdapterCommand {
     },
     /// Grant what a channel's component asks for: shows it, asks, and writes it into the config.
     Grant(GrantArgs),
+    /// Have the component in a channel's file, and its part of the config, serve now.
+    Reload(super::reload::ReloadArgs),
+    /// Have the generation serve again that served before.
+    Rollback {
+        /// The name in [channels.NAME].
+        channel: String,
+    },
     /// The kit of adapter authors.
     #[command(flatten)]
     Kit(super::kit::KitCommand),

@@ -163,7 +163,11 @@ pub(super) fn print_channels(
         let word = |key: &str| text(channel, key).unwrap_or_default().to_owned();
         let count = |key: &str| number(channel, key).unwrap_or(0);
         let adapter = format!("{} {}", word("/adapter"), word("/version"));
-        let generation: String = word("/digest").chars().take(12).collect();
+        let digest: String = word("/digest").chars().take(12).collect();
+        let generation = match number(channel, "/generation/current/number") {
+            Some(number) => format!("{number}: {digest}"),
+            None => digest,
+        };
         let oldest = channel.pointer("/oldest_unfinished_at_ms").and_then(Value::as_i64);
         rows.push(vec![
             word("/name"),

@@ -21,6 +21,7 @@ mod log;
 mod orders;
 mod output;
 mod post;
+mod reload;
 mod schedules;
 mod show;
 mod status;
@@ -135,6 +136,14 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             false => inspect::inspect(&file, output),
         },
         Command::Adapter(AdapterCommand::Grant(args)) => grant::grant(&config()?, &args, output),
+        Command::Adapter(AdapterCommand::Reload(args)) => {
+            let config = config()?;
+            wait_for(async |env| reload::reload(&env, &config, &args, output).await)
+        }
+        Command::Adapter(AdapterCommand::Rollback { channel }) => {
+            let config = config()?;
+            wait_for(async |env| reload::roll_back(&env, &config, &channel, output).await)
+        }
         Command::Adapter(AdapterCommand::Kit(command)) => kit::run(command, output),
     }
 }

@@ -67,6 +67,10 @@ pub struct ChannelConfig {
     pub adapter: PathBuf,
     /// `isolation`: where the adapter runs.
     pub isolation: Isolation,
+    /// `sha256`: the one component that may serve, by its digest in lower-case hex.
+    pub sha256: Option<String>,
+    /// `allow_downgrade`: whether a lower version may follow a higher one.
+    pub allow_downgrade: bool,
     /// What becomes of a send whose outcome cannot be found out.
     pub on_unknown: OnUnknown,
     /// `on_abort`: which turns a person stops from the chat.
@@ -131,8 +135,7 @@ const SECRET_SLOTS_MAX: usize = 64;
 const SECRETS_PER_SLOT_MAX: usize = 2;
 
 const HINTS: &[Hint] = &[
-    ("sha256", "pinning by digest is not served by this version"),
-    ("digest", "pinning by digest is not served by this version"),
+    ("digest", "a component is pinned with `sha256`"),
     ("trust", "it is not per channel: it belongs at the top of the file"),
     ("targets", "it belongs in [channels.NAME.grants]"),
     ("private_targets", "it belongs in [channels.NAME.grants]"),
@@ -155,6 +158,8 @@ pub(super) fn read(
     let adapter = read_adapter(&mut from, inherited.folder, faults);
     let grounds = [("engine", Isolation::Engine), ("process", Isolation::Process)];
     let isolation = from.word("isolation", &grounds, faults);
+    let sha256 = read_sha256(&mut from, faults);
+    let allow_downgrade = from.truth("allow_downgrade", faults);
     let policies = [("hold", OnUnknown::Hold), ("resend", OnUnknown::Resend)];
     let on_unknown = from.word("on_unknown", &policies, faults);
     let reaches = [("this", AbortReach::This), ("all", AbortReach::All)];
@@ -175,6 +180,8 @@ pub(super) fn read(
         name: name?,
         adapter: adapter?,
         isolation: isolation.map_or(Isolation::Engine, |found| found.value),
+        sha256,
+        allow_downgrade: allow_downgrade.is_some_and(|found| found.value),
         on_unknown: on_unknown.map_or(OnUnknown::Hold, |found| found.value),
         on_abort: on_abort.map(|found| found.value).unwrap_or_default(),
         idempotency: match idempotent.map(|found| found.value) {
@@ -224,6 +231,19 @@ fn read_adapter(from: &mut Section<'_>, folder: &Path, faults: &mut Faults<'_>) 
         return None;
     }
     Some(folder.join(found.value))
+}
+
+/// A digest as `sha256sum` prints it.
+fn read_sha256(from: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<String> {
+    let name = from.name("sha256");
+    let found = from.text("sha256", faults)?;
+    let digest = found.value.to_ascii_lowercase();
+    if digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Some(digest);
+    }
+    let sentence = format!("{name} must be 64 hexadecimal digits, as `sha256sum FILE` prints them");
+    faults.add(&found.span, sentence);
+    None
 }
 
 fn read_settings(from: &mut Section<'_>, faults: &mut Faults<'_>) -> serde_json::Map<String, Json> {

@@ -12,6 +12,7 @@ mod handler;
 mod host_limits;
 mod lifecycle;
 mod limits;
+mod reload;
 mod secret;
 mod section;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use handler::{HandlerCaps, HandlerConfig, HandlerKind, PullConfig};
 pub use host_limits::HostLimits;
 pub use lifecycle::{DeliveryLifecycle, ExpireAction, Lifecycle};
 pub use limits::Limits;
+pub use reload::Reload;
 pub use secret::{Secret, SecretError, SecretRef};
 pub use trust::{Required, Trust};
 
@@ -76,6 +78,8 @@ pub struct Config {
     pub host_limits: HostLimits,
     /// `trust` and `require_signed`: whose components may serve.
     pub trust: Trust,
+    /// How changed adapters are found.
+    pub reload: Reload,
     /// `log_payloads`: whether the log may say what messages say.
     pub log_payloads: LogPayloads,
     /// By name, each with the global limits and lifecycle under its own.
@@ -197,6 +201,7 @@ fn read(
     let mut limits = top.section("limits", faults);
     let host_limits = HostLimits::default().read(&mut limits, faults);
     let limits = Limits::default().read(limits, lifecycle.call_most(), faults);
+    let reload = Reload::default().read(top.section("reload", faults), faults);
     let log_payloads = match top.truth("log_payloads", faults).map(|found| found.value) {
         Some(true) => LogPayloads::Yes,
         Some(false) | None => LogPayloads::No,
@@ -216,6 +221,7 @@ fn read(
         limits,
         host_limits,
         trust,
+        reload,
         log_payloads,
         channels,
     })

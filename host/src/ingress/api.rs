@@ -22,7 +22,7 @@ use tracing::info;
 
 use super::answer::{Refused, Segment, json_answer, wrong_method};
 use super::limits::WORD_BYTES_MAX;
-use super::{Ingress, auth, import, lists, orders, posting, pull, schedules};
+use super::{Ingress, adapters, auth, import, lists, orders, posting, pull, schedules};
 use crate::lifecycle::id::{ChannelName, DeliveryId, TurnId};
 use crate::lifecycle::outcome::Fault;
 use crate::store::{AbortScope, ChannelSwitch, Command, Operated, ReplayOf, Resolution};
@@ -44,6 +44,8 @@ pub(super) fn routes(ingress: &Ingress) -> Router<Ingress> {
         .route("/channels", get(lists::channels))
         .route("/channels/{name}/pause", post(pause))
         .route("/channels/{name}/resume", post(resume))
+        .route("/channels/{name}/reload", post(adapters::reload))
+        .route("/channels/{name}/rollback", post(adapters::roll_back))
         .route("/messages", post(posting::post))
         .route("/schedules", get(schedules::list).post(schedules::add))
         .route("/schedules/{name}", get(schedules::show))

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::answer::Refused;
 use super::metrics::HookEnd;
-use super::ports::{Door, OpenDoor};
+use super::ports::{Closed, Door, OpenDoor};
 use super::reply::{self, Counts};
 use super::{Ingress, Phase};
 use crate::lifecycle::id::ChannelName;
@@ -71,9 +71,9 @@ impl Ingress {
             let sentence = "the host is stopping; send it again in a moment";
             return Err(Refused::unavailable("stopping", sentence).retry_after(5));
         }
-        match door {
-            Door::Open(door) => Ok(door),
-            Door::NoWebhook => {
+        match door.now() {
+            Ok(door) => Ok(door),
+            Err(Closed::NoWebhook) => {
                 let sentence = format!(
                     "the adapter of channel \"{channel}\" takes no webhooks: it fetches its \
                      messages itself"
@@ -81,7 +81,7 @@ impl Ingress {
                 Err(Refused::nothing(sentence))
             }
             // Why stands in /readyz and `lastword status`, for the operator.
-            Door::Refused(_) => {
+            Err(Closed::Refused(_)) => {
                 let sentence = format!(
                     "channel \"{channel}\" is not served until its operator mends it; send it again"
                 );

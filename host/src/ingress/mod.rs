@@ -12,6 +12,7 @@
 //! **A peer that goes away** drops the future of its request. What must not be left half done
 //! (accepting, and every command of the API) runs on a task of its own.
 
+mod adapters;
 mod answer;
 mod api;
 mod auth;
@@ -45,13 +46,14 @@ use tokio::sync::Semaphore;
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
 
+pub use adapters::{AdapterDesk, NotReloaded, ReloadAsk};
 use answer::Refused;
 pub use auth::ApiToken;
 pub use files::FileDesk;
 pub use import::IMPORT_ENTRIES_MAX;
 pub use limits::IngressLimits;
 pub use metrics::IngressMetrics;
-pub use ports::{Desk, Door, Hook, RefusedChannel, StoreHealth};
+pub use ports::{Closed, Desk, Door, Hook, RefusedChannel, StoreHealth};
 pub use pull::{PullAsk, PullRefused, PullRefusedKind, PullReply};
 pub use server::{BindError, Server, bind};
 

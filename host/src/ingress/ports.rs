@@ -21,6 +21,23 @@ use crate::store::{
 pub trait Hook: Send + Sync + 'static {
     /// Hands a platform's request to the adapter. Bounded by the channel's limits.
     async fn handle(&self, request: WebhookRequest) -> Call<WebhookReply>;
+
+    /// Whether it takes requests now: what serves a channel may change while the host runs.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn opens(&self) -> Result<(), Closed> {
+        Ok(())
+    }
+}
+
+/// Why a channel takes no requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// Its adapter fetches its messages itself.
+    NoWebhook,
+    /// Nothing serves it.
+    Refused(RefusedChannel),
 }
 
 /// Everything behind ingress: intake, the operators' commands, reading.
@@ -95,6 +112,11 @@ pub trait Desk: Send + Sync + 'static {
         None
     }
 
+    /// What changes adapters; none where they never change.
+    fn adapter_desk(&self) -> Option<&dyn super::AdapterDesk> {
+        None
+    }
+
     /// All metrics of the host, as OpenMetrics.
     async fn metrics_text(&self) -> String;
 }
@@ -110,7 +132,7 @@ pub enum StoreHealth {
 /// How a channel is reached from outside.
 #[derive(Clone)]
 pub enum Door {
-    /// Its adapter takes webhooks.
+    /// Its adapter takes webhooks, as long as its hook says so.
     Open(OpenDoor),
     /// Its adapter fetches its messages itself.
     NoWebhook,
@@ -136,6 +158,15 @@ pub struct RefusedChannel {
 }
 
 impl Door {
+    /// The way in, as things stand.
+    pub(super) fn now(&self) -> Result<&OpenDoor, Closed> {
+        match self {
+            Self::Open(door) => door.hook.opens().map(|()| door),
+            Self::NoWebhook => Err(Closed::NoWebhook),
+            Self::Refused(why) => Err(Closed::Refused(why.clone())),
+        }
+    }
+
     /// A channel that takes webhooks with bodies of up to `body_bytes_max`.
     pub fn open(hook: Arc<dyn Hook>, body_bytes_max: u64, calls_max: usize) -> Self {
         let calls = Arc::new(Semaphore::new(calls_max.min(Semaphore::MAX_PERMITS)));

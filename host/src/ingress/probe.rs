@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::answer::{Refused, json_answer, typed_answer};
 use super::exposition::Form;
-use super::ports::{Door, StoreHealth};
+use super::ports::{Closed, StoreHealth};
 use super::{Ingress, Phase};
 
 pub(super) fn routes() -> Router<Ingress> {
@@ -36,9 +36,11 @@ async fn readyz(State(ingress): State<Ingress>) -> Response {
     };
     let ready = writable == Some(true) && phase == Phase::Open;
     let doors = || behind.iter().flat_map(|behind| &behind.doors);
-    let refused = doors().filter_map(|(name, door)| match door {
-        Door::Refused(why) => Some(json!({"name": name, "code": why.code, "reason": why.reason})),
-        Door::Open(_) | Door::NoWebhook => None,
+    let refused = doors().filter_map(|(name, door)| match door.now() {
+        Err(Closed::Refused(why)) => {
+            Some(json!({"name": name, "code": why.code, "reason": why.reason}))
+        }
+        Ok(_) | Err(Closed::NoWebhook) => None,
     });
     let body = json!({
         "ready": ready,

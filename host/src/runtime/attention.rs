@@ -70,6 +70,14 @@ fn of_channel(channel: &Value, found: &mut Vec<Need>) {
     let unfinished = number(channel, "turns_unfinished") + number(channel, "deliveries_unfinished");
     let held = number(channel, "held");
     let removed = text(channel, "state") == "removed";
+    if let Some(why) = channel.pointer("/generation/refused").filter(|why| !why.is_null()) {
+        need(
+            "adapter_not_taken",
+            1,
+            format!("channel {name} does not run the version in its file: {}", text(why, "reason")),
+            format!("lastword adapter reload {name}"),
+        );
+    }
     match text(channel, "state") {
         "paused" => need(
             "channel_paused",

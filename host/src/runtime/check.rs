@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::channels::{self, Sources, Started};
-use super::metrics::CallMeter;
+use super::channels::{self, LastRun, Sources, Stage, Started};
+use super::generations;
+use super::generations::book::Book;
 use super::state_source::NoState;
 use super::{RunError, handlers, rules};
 use crate::config::Config;
@@ -54,8 +55,15 @@ pub async fn check(config: &Config, env: &Env) -> Result<CheckReport, RunError> 
     let component_bytes_max = engine_config.component_bytes_max;
     let engine = Engine::new(env.clone(), engine_config).map_err(RunError::Engine)?;
     let sources = Sources { state: Arc::new(NoState), files: Arc::new(NoBlobs) };
-    let meter = CallMeter::new(env);
-    let started = channels::start(env, config, &engine, component_bytes_max, sources, &meter).await;
+    let book = Book::open(env, generations::book_path(config)).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Book::empty(env)
+    });
+    let stage = Stage::new(env, &engine, component_bytes_max, sources);
+    // Nothing is written, and the component of the last run stands in for none: what is in the files
+    // is what was asked about.
+    let last = LastRun { book: &book, kept: None };
+    let started = channels::start(&stage, config, last).await;
     let channels: Vec<ChannelCheck> =
         started.iter().map(|(name, channel)| one(&name.0, channel)).collect();
     let ok = problems.is_empty() && channels.iter().all(|channel| channel.ok);
@@ -65,7 +73,8 @@ pub async fn check(config: &Config, env: &Env) -> Result<CheckReport, RunError> 
 fn one(name: &str, channel: &Started) -> ChannelCheck {
     let name = name.to_owned();
     match channel {
-        Started::Serving(serving) => {
+        Started::Serving(ready) => {
+            let serving = &ready.serving;
             let manifest = serving.adapter.manifest();
             ChannelCheck {
                 name,

@@ -1,12 +1,11 @@
 //! Everything behind ingress, put together of the workers, the gate and the store.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::attention;
+use super::generations::Generations;
 use super::metrics::{self, At, CallMeter, CommitMeter};
 use super::pull;
 use super::status::{self, HostIdentity};
@@ -14,7 +13,7 @@ use crate::env::Env;
 use crate::files::{Files, OpenFile};
 use crate::gate::StopHandle;
 use crate::ingress::{
-    Desk, FileDesk, IngressMetrics, Phase, PullAsk, PullReply, RefusedChannel, StoreHealth,
+    AdapterDesk, Desk, FileDesk, IngressMetrics, Phase, PullAsk, PullReply, StoreHealth,
 };
 use crate::lifecycle::id::{ChannelName, TurnId};
 use crate::lifecycle::import::ImportEntry;
@@ -31,7 +30,7 @@ use crate::workers::{Workers, import, intake, operate, post};
 pub(super) struct HostDesk {
     pub(super) store: Store,
     pub(super) workers: Workers,
-    pub(super) refused: BTreeMap<ChannelName, RefusedChannel>,
+    pub(super) generations: Generations,
     pub(super) metrics: IngressMetrics,
     pub(super) identity: HostIdentity,
     pub(super) meters: Meters,
@@ -84,7 +83,8 @@ impl Desk for HostDesk {
 
     async fn status(&self, phase: Phase) -> Result<Value, StoreError> {
         let (channels, summary) = status::rows(&self.store).await?;
-        let mut channels = status::channel_values(&channels, &self.refused, true);
+        let refused = self.generations.refused();
+        let mut channels = status::channel_values(&channels, &refused, true);
         let stats = self.store.stats();
         let mut store = status::disk_facts(&self.identity.data_dir);
         let told = json!({
@@ -98,10 +98,11 @@ impl Desk for HostDesk {
             store.extend(told);
         }
         let workers = self.workers.status();
+        let generations = self.generations.told();
         for channel in &mut channels {
-            let name = channel["name"].as_str().map(ChannelName::from);
-            let breaker = name.and_then(|name| workers.breakers.get(&name));
-            channel["breaker"] = json!(breaker);
+            let name = channel["name"].as_str().unwrap_or_default().to_owned();
+            channel["generation"] = json!(generations.get(&name));
+            channel["breaker"] = json!(workers.breakers.get(&ChannelName(name)));
         }
         let mut document =
             status::document(&self.identity, phase.word(), store, channels, &summary, &workers);
@@ -111,6 +112,7 @@ impl Desk for HostDesk {
         {
             fields.insert("turns_at_workers".to_owned(), json!(leases));
         }
+        document["lock_file"] = json!({"trouble": self.generations.book_trouble()});
         document["needs_a_person"] = Value::Array(attention::needs(&document));
         Ok(document)
     }
@@ -120,6 +122,10 @@ impl Desk for HostDesk {
     }
 
     fn file_desk(&self) -> Option<&dyn FileDesk> {
+        Some(self)
+    }
+
+    fn adapter_desk(&self) -> Option<&dyn AdapterDesk> {
         Some(self)
     }
 
@@ -141,7 +147,9 @@ impl Desk for HostDesk {
         metrics::register_store(&mut registry, &self.store.stats());
         metrics::register_workers(&mut registry, &self.workers.hub().metrics);
         metrics::register_memory(&mut registry, &self.workers.status());
-        let at = At { now_ms: self.env.now().wall_ms, refused: &self.refused };
+        metrics::register_generations(&mut registry, &self.generations);
+        let refused = self.generations.refused();
+        let at = At { now_ms: self.env.now().wall_ms, refused: &refused };
         // What cannot be read is left out: a metric is no place for a guess.
         if let Ok(depths) = self.store.depths().await {
             at.register_depths(&mut registry, &depths);

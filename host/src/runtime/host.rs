@@ -8,8 +8,11 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::blob_source::StoredFiles;
-use super::channels::{self, Serving, Sources, Started as Channel, StartedChannels};
+use super::channels::{self, LastRun, Sources, Stage};
 use super::desk::{HostDesk, Meters};
+use super::generations::book::Book;
+use super::generations::kept::Kept;
+use super::generations::{self, Founded, Generations};
 use super::lock::{HostFacts, HostLock};
 use super::metrics::{CallMeter, CommitMeter};
 use super::state_source::StoredState;
@@ -20,12 +23,10 @@ use crate::env::Env;
 use crate::files::{Files, KeyFile};
 use crate::gate::Gate;
 use crate::handler::Handler;
-use crate::ingress::{self, ApiToken, Door, Ingress, IngressMetrics, RefusedChannel, Server};
+use crate::ingress::{self, ApiToken, Door, Ingress, IngressMetrics, Server};
 use crate::lifecycle::id::{BootId, ChannelName};
-use crate::lifecycle::outcome::Fault;
 use crate::sandbox::Engine;
-use crate::store::{Command, HoldBy, Store, Watch};
-use crate::workers::ports::Adapter as _;
+use crate::store::{Command, Store, Watch};
 use crate::workers::{Answering, FileMeans, Parts, Stopped, Workers};
 
 /// Bytes of a token that the host makes itself.
@@ -94,15 +95,16 @@ impl Host {
         lock.announce(&facts)?;
 
         let meters = Meters { calls: CallMeter::new(&env), commits: CommitMeter::default() };
-        let (store, files, started) = open(config, &env, boot, &meters).await?;
-        let refused = refused_of(&started);
+        let (store, files, founded) = open(config, &env, boot, &meters).await?;
+        let generations = founded.generations.clone();
         let key = KeyFile::open(&config.data_dir, &env).map_err(|error| {
             RunError::System(format!("`files.key` in data_dir cannot be kept: {error}"))
         })?;
         let file_means = FileMeans { files, key, address: own_address(address) };
-        let workers = workers(config, &env, &store, answering, &started, file_means);
+        let workers = workers(config, &env, &store, answering, &generations, file_means);
         recover(&workers).await;
         workers.start();
+        founded.begin(&workers).await;
         let identity = HostIdentity {
             pid: facts.pid,
             address: facts.address,
@@ -112,7 +114,7 @@ impl Host {
         let desk = HostDesk {
             store: store.clone(),
             workers: workers.clone(),
-            refused,
+            generations: generations.clone(),
             metrics,
             identity,
             meters,
@@ -121,7 +123,7 @@ impl Host {
         // Counted once, beside everything else, so that no scrape has to.
         let counting = store.clone();
         env.spawn(async move { counting.depths().await.map(drop) });
-        ingress.open(Arc::new(desk), doors(&started, limits.calls_per_channel_max));
+        ingress.open(Arc::new(desk), doors(config, &generations, limits.calls_per_channel_max));
         let took_ms = env.elapsed().saturating_sub(began).as_millis();
         info!(%address, took_ms, "ready");
         let lock = KeptLock(Some(lock));
@@ -202,7 +204,8 @@ async fn open(
     env: &Env,
     boot: BootId,
     meters: &Meters,
-) -> Result<(Store, Files, StartedChannels), RunError> {
+) -> Result<(Store, Files, Founded), RunError> {
+    let book = Book::open(env, generations::book_path(config)).map_err(RunError::Config)?;
     let path = store_path(config);
     let opening = env.clone();
     let watch: Arc<dyn Watch> = Arc::new(meters.commits.clone());
@@ -222,10 +225,14 @@ async fn open(
         state: Arc::new(StoredState(store.clone())),
         files: Arc::new(StoredFiles(files.clone())),
     };
-    let started =
-        channels::start(env, config, &engine, component_bytes_max, sources, &meters.calls).await;
-    tell_store(config, &store, boot, &started).await?;
-    Ok((store, files, started))
+    let stage = Stage::new(env, &engine, component_bytes_max, sources);
+    let kept = Kept::new(env, &config.data_dir);
+    let last = LastRun { book: &book, kept: Some(&kept) };
+    let started = channels::start(&stage, config, last).await;
+    let meter = &meters.calls;
+    let founded = Generations::found(config, &store, stage, meter, (book, kept), started);
+    tell_store(config, &store, boot, &founded.generations).await?;
+    Ok((store, files, founded))
 }
 
 /// A channel that is refused is present and has no rules: its rows wait, neither claimed nor aged.
@@ -233,50 +240,24 @@ async fn tell_store(
     config: &Config,
     store: &Store,
     boot: BootId,
-    started: &StartedChannels,
+    generations: &Generations,
 ) -> Result<(), RunError> {
     store.run(Command::Rules(rules::host_rules(config, boot))).await?;
     let present = config.channels.keys().cloned().collect();
     store.run(Command::ChannelsPresent(present)).await?;
     store.run(Command::ClearHolds).await?;
-    for (name, why) in refused_of(started) {
-        let fault = Some(Fault::new(why.code, why.reason));
-        store.run(Command::HoldChannel { channel: name, by: HoldBy::Refused, fault }).await?;
-    }
-    for serving in serving(started) {
-        let (manifest, digest) = (serving.adapter.manifest(), serving.adapter.digest());
-        let rules = rules::channel_rules(&serving.config, manifest, digest);
-        store.run(Command::Channel(rules)).await?;
-    }
-    Ok(())
+    Ok(generations.tell_store().await?)
 }
 
-fn serving(started: &StartedChannels) -> impl Iterator<Item = &Serving> {
-    started.values().filter_map(|channel| match channel {
-        Channel::Serving(serving) => Some(&**serving),
-        Channel::Refused(_) => None,
-    })
-}
-
-fn refused_of(started: &StartedChannels) -> BTreeMap<ChannelName, RefusedChannel> {
-    let refused = started.iter().filter_map(|(name, channel)| match channel {
-        Channel::Serving(_) => None,
-        Channel::Refused(why) => Some((name.clone(), why.clone())),
-    });
-    refused.collect()
-}
-
-fn doors(started: &StartedChannels, calls_max: usize) -> BTreeMap<ChannelName, Door> {
-    let doors = started.iter().map(|(name, channel)| {
-        let door = match channel {
-            Channel::Refused(why) => Door::Refused(why.clone()),
-            Channel::Serving(serving) if serving.served.facts().offers.webhook => {
-                let body_bytes_max = serving.config.limits.body_bytes;
-                Door::open(serving.served.clone(), body_bytes_max, calls_max)
-            }
-            Channel::Serving(_) => Door::NoWebhook,
-        };
-        (name.clone(), door)
+/// Whether a door stands open is said by what serves the channel at that moment.
+fn doors(
+    config: &Config,
+    generations: &Generations,
+    calls_max: usize,
+) -> BTreeMap<ChannelName, Door> {
+    let doors = generations.all().map(|(name, served)| {
+        let limits = config.channels.get(name).map_or(&config.limits, |channel| &channel.limits);
+        (name.clone(), Door::open(served.clone(), limits.body_bytes, calls_max))
     });
     doors.collect()
 }
@@ -286,12 +267,12 @@ fn workers(
     env: &Env,
     store: &Store,
     answering: Answering,
-    started: &StartedChannels,
+    generations: &Generations,
     file_means: FileMeans,
 ) -> Workers {
-    let adapters = serving(started).map(|serving| {
-        let served: Arc<dyn crate::workers::ports::Adapter> = serving.served.clone();
-        (serving.config.name.clone(), served)
+    let adapters = generations.all().map(|(name, served)| {
+        let served: Arc<dyn crate::workers::ports::Adapter> = served.clone();
+        (name.clone(), served)
     });
     Workers::new(Parts {
         env: env.clone(),

@@ -46,7 +46,7 @@ impl OfflineImport {
             let limit = match admitted {
                 Ok(Vetted { adapter, .. }) => {
                     let manifest = adapter.manifest();
-                    let rules = rules::channel_rules(channel, manifest, adapter.digest());
+                    let rules = rules::channel_rules(channel, manifest, adapter.digest(), 0);
                     store.run(Command::Channel(rules)).await?;
                     Ok(manifest.limits.text)
                 }

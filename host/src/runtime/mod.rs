@@ -11,7 +11,7 @@
 //! Recovery runs before intake opens: what the last host left behind is in its place before
 //! anything new comes beside it. Platforms hear 503 until then and send again.
 
-mod adapter;
+mod adapter_desk;
 mod attention;
 mod backup;
 mod blob_source;
@@ -19,6 +19,7 @@ mod channels;
 mod check;
 mod desk;
 mod doctor;
+mod generations;
 mod grant;
 mod handlers;
 mod host;

@@ -64,6 +64,7 @@ pub(super) fn channel_rules(
     config: &ChannelConfig,
     manifest: &Manifest,
     digest: &str,
+    generation: u64,
 ) -> ChannelRules {
     ChannelRules {
         channel: config.name.clone(),
@@ -80,6 +81,7 @@ pub(super) fn channel_rules(
         has_progress: manifest.offers.progress,
         failure_notice: config.failure_notice.clone(),
         pace: pace(config.rate, &manifest.limits),
+        generation,
         adapter: manifest.name.clone(),
         version: manifest.version.clone(),
         digest: digest.to_owned(),
@@ -241,6 +243,14 @@ pub(super) fn engine_config(config: &Config, cache: Option<CachePlace>) -> Engin
     }
 }
 
+/// For the sandbox: what the operator allows of what an adapter asks.
+pub(super) fn grants(channel: &ChannelConfig) -> Grants {
+    Grants {
+        targets: channel.grants.targets.iter().cloned().collect(),
+        private_targets: channel.grants.private_targets.iter().cloned().collect(),
+    }
+}
+
 /// For the sandbox: one channel with its secrets.
 ///
 /// # Errors
@@ -258,10 +268,7 @@ pub(super) fn channel_spec(
     Ok(ChannelSpec {
         settings: channel.settings.clone(),
         secrets,
-        grants: Grants {
-            targets: channel.grants.targets.iter().cloned().collect(),
-            private_targets: channel.grants.private_targets.iter().cloned().collect(),
-        },
+        grants: grants(channel),
         limits: call_limits(&channel.limits),
         public_url: config.public_url.as_ref().map(|url| format!("{url}/hooks/{name}")),
         name,

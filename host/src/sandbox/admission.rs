@@ -53,6 +53,18 @@ struct Isolated {
     helper: Helper,
 }
 
+/// An admitted component that nobody has to keep: to find one that is still in use.
+#[derive(Clone)]
+pub struct WeakAdapter(std::sync::Weak<Parts>);
+
+impl WeakAdapter {
+    /// The component, where somebody uses it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Adapter> {
+        self.0.upgrade().map(Adapter)
+    }
+}
+
 /// What admission found out; `adapter inspect` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Admitted {
@@ -105,6 +117,12 @@ impl Adapter {
         let code = (Arc::clone(code), shape(&inner.engine));
         let ward = Ward::new(&inner.env, helper.clone(), code, &bound.name.0, &bound.limits);
         Callee { ground: Arc::new(ward), digest: self.0.callee.digest.clone() }
+    }
+
+    /// The same without keeping it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakAdapter {
+        WeakAdapter(Arc::downgrade(&self.0))
     }
 
     /// Binds it to a channel: settings against the schema, secrets, grants, templates, `check`.

@@ -52,7 +52,7 @@ mod wasi;
 #[cfg(test)]
 mod tests;
 
-pub use admission::{Adapter, Admitted};
+pub use admission::{Adapter, Admitted, WeakAdapter};
 pub use asks::{Ask, Interface, SecretUsage, asks, unrenderable};
 pub use blobs::{BlobError, BlobSink, BlobStore, NoBlobs, OpenBlob};
 pub use channel::Channel;

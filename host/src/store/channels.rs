@@ -2,10 +2,46 @@
 //! keeps one from sending besides a pause. The last decides nothing: it is there so that whoever is
 //! shown a row that waits is told why and since when.
 
-use super::face::{Answer, ChannelRules};
+use super::face::Answer;
 use super::step::{Result, Step};
+use crate::lifecycle::bucket::Rate;
+use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::ChannelName;
+use crate::lifecycle::notice::NoticeText;
 use crate::lifecycle::outcome::Fault;
+use crate::lifecycle::settle::SettleMeans;
+use crate::lifecycle::turn::AbortReach;
+
+/// How fast a channel and its conversations may be sent to. Held over restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pace {
+    /// The operator's, else the manifest's; none where there is no limit.
+    pub rate: Option<Rate>,
+    /// The least time between two messages of one conversation; 0 where there is none.
+    pub conversation_interval_ms: u64,
+}
+
+/// What one channel obeys: given at start, and again whenever a new generation serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRules {
+    pub channel: ChannelName,
+    pub means: SettleMeans,
+    pub delivery: DeliveryLimits,
+    /// Which turns a person stops from the chat.
+    pub on_abort: AbortReach,
+    /// Whether the component exports `progress`; if not, such rows are cancelled at claim.
+    pub has_progress: bool,
+    /// What a conversation is told where a turn of it failed; nothing where it is to be silent.
+    pub failure_notice: Option<NoticeText>,
+    pub pace: Pace,
+    /// Which of this start's generations of the channel these are the rules of. A row that is
+    /// claimed by them is sent by it: what a lost answer means was judged by its manifest.
+    pub generation: u64,
+    /// For `status` and the attempt rows; empty where the channel is refused.
+    pub adapter: String,
+    pub version: String,
+    pub digest: String,
+}
 
 /// What holds a channel back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -403,6 +403,7 @@ impl Step<'_> {
             channel: self.channel_name(row.channel)?,
             kind: row.kind,
             turn: row.turn,
+            generation: self.channels.by_id.get(&row.channel).map_or(0, |it| it.generation),
             message,
         })
     }

@@ -4,17 +4,14 @@
 
 use super::blob_face::{BlobAnswer, BlobCommand};
 use super::later::{Fell, Post, Posted, ScheduleAct};
-use crate::lifecycle::bucket::Rate;
-use crate::lifecycle::delivery::DeliveryLimits;
 use crate::lifecycle::id::{BootId, ChannelName, ClaimToken, DeliveryId, TurnId};
 use crate::lifecycle::message::{
     DeliveredPart, DeliveryKind, InboundEvent, InboundMessage, OutboundMessage, Reply,
 };
-use crate::lifecycle::notice::NoticeText;
 use crate::lifecycle::outcome::{CallError, Fault, Ledger, Lookup, Outcome, StateWrites};
-use crate::lifecycle::settle::SettleMeans;
-use crate::lifecycle::turn::{AbortReach, Loss, Origin, TurnLimits, TurnState};
+use crate::lifecycle::turn::{Loss, Origin, TurnLimits, TurnState};
 
+pub use super::channels::{ChannelRules, Pace};
 pub use super::error::StoreError;
 
 /// What the whole host obeys; given once, before anything else.
@@ -31,34 +28,6 @@ pub struct HostRules {
     /// Keys and bytes that a channel's guest may keep.
     pub state_keys_max: u64,
     pub state_bytes_max: u64,
-}
-
-/// How fast a channel and its conversations may be sent to. Held over restarts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pace {
-    /// The operator's, else the manifest's; none where there is no limit.
-    pub rate: Option<Rate>,
-    /// The least time between two messages of one conversation; 0 where there is none.
-    pub conversation_interval_ms: u64,
-}
-
-/// What one channel obeys: given at start, and again whenever a new generation serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelRules {
-    pub channel: ChannelName,
-    pub means: SettleMeans,
-    pub delivery: DeliveryLimits,
-    /// Which turns a person stops from the chat.
-    pub on_abort: AbortReach,
-    /// Whether the component exports `progress`; if not, such rows are cancelled at claim.
-    pub has_progress: bool,
-    /// What a conversation is told where a turn of it failed; nothing where it is to be silent.
-    pub failure_notice: Option<NoticeText>,
-    pub pace: Pace,
-    /// For `status` and the attempt rows; empty where the channel is refused.
-    pub adapter: String,
-    pub version: String,
-    pub digest: String,
 }
 
 /// How long a claim holds, on the monotonic clock.
@@ -121,6 +90,8 @@ pub struct ClaimedDelivery {
     pub kind: DeliveryKind,
     /// The turn whose stop flag holds for it; none for free rows.
     pub turn: Option<TurnId>,
+    /// By whose rules it was claimed: the call is made by this generation, or not at all.
+    pub generation: u64,
     pub message: OutboundMessage,
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::breaker::{Admit, Breaker, BreakerRules, BreakerState, Change, Health};
-use super::ports::{Adapter, AdapterFacts};
+use super::ports::{Adapter, AdapterFacts, GenerationOf};
 use super::rate::Rate;
 use super::rules::INTERVAL_WAITERS_MAX;
 use crate::lifecycle::id::ChannelName;
@@ -28,6 +28,20 @@ pub struct Channel {
     pub(super) hint: Notify,
     pub(super) poll_hint: Notify,
     paused: AtomicBool,
+    breaker_rules: BreakerRules,
+    /// Whether its deliverer runs.
+    delivers: AtomicBool,
+    /// Whether somebody polls: the lease of [`PollLease`].
+    polls: AtomicBool,
+}
+
+/// The right to poll a channel. There is one, so that no two generations ever poll at once.
+pub(super) struct PollLease(Arc<Channel>);
+
+impl Drop for PollLease {
+    fn drop(&mut self) {
+        self.0.polls.store(false, Ordering::Release);
+    }
 }
 
 #[derive(Debug)]
@@ -61,6 +75,39 @@ impl Channel {
             hint: Notify::new(),
             poll_hint: Notify::new(),
             paused: AtomicBool::new(false),
+            breaker_rules: breaker,
+            delivers: AtomicBool::new(false),
+            polls: AtomicBool::new(false),
+        }
+    }
+
+    /// The right to poll, where nobody has it.
+    pub(super) fn poll_lease(self: &Arc<Self>) -> Option<PollLease> {
+        let taken = self.polls.swap(true, Ordering::AcqRel);
+        (!taken).then(|| PollLease(Arc::clone(self)))
+    }
+
+    /// Marks that its deliverer runs. False where one does.
+    pub(super) fn begin_delivering(&self) -> bool {
+        !self.delivers.swap(true, Ordering::AcqRel)
+    }
+
+    /// A new generation serves: what broke before it says nothing about it. True where the breaker
+    /// was not closed.
+    pub(super) fn close_breaker(&self) -> bool {
+        let mut pace = self.pace();
+        let was = pace.breaker.state();
+        pace.breaker = Breaker::new(self.breaker_rules);
+        was != BreakerState::Closed
+    }
+
+    /// Who makes the call for a row that was claimed by the rules of this generation; nobody where
+    /// it is gone.
+    pub(super) fn adapter_of(&self, generation: u64) -> Option<Arc<dyn Adapter>> {
+        match self.adapter.generation(generation) {
+            GenerationOf::This => Some(Arc::clone(&self.adapter)),
+            GenerationOf::Other(adapter) => Some(adapter),
+            GenerationOf::Gone => None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::channel::Ticket;
 use super::deliverer::DeliveryStart;
 use super::dispatcher;
 use super::hub::{Hub, wrong_answer};
-use super::ports::given_up;
+use super::ports::{given_up, not_called};
 use super::rules::{CALL_SLACK_MS, CLAIM_LEFT_FOR_CALL, INTERVAL_WAIT_MS_MAX};
 use super::turn_run::TurnStart;
 use crate::gate::{Approach, GatePass, StopReason};
@@ -100,13 +100,20 @@ async fn call_send(
     ticket: &Ticket,
     pass: GatePass,
 ) -> Call<crate::lifecycle::outcome::SendAnswer> {
-    let adapter = ticket.channel().adapter();
+    let Some(adapter) = ticket.channel().adapter_of(claimed.generation) else {
+        return not_called(generation_gone());
+    };
     let most = Duration::from_millis(adapter.facts().call_ms + CALL_SLACK_MS);
     let sending = adapter.send(claimed.kind, claimed.message.clone(), pass.stop().clone());
     // The adapter's side keeps its own deadline and says what left; this is for when it does not.
     let call = hub.env.timeout(most, sending).await.unwrap_or_else(|_| given_up());
     drop(pass);
     call
+}
+
+/// Two swaps came between the claim and its call. Nothing left, and nothing is charged.
+fn generation_gone() -> Fault {
+    Fault::new("generation_gone", "the generation by whose rules it was claimed serves no more")
 }
 
 /// Waits for the conversation's place in time. A long wait goes back to the store.
@@ -162,9 +169,14 @@ async fn ask(
     hub.metrics.asks.up();
     let channel = Arc::clone(ticket.channel());
     let since_ms = u64::try_from(since_ms).unwrap_or(0);
-    let finding = channel.adapter().find(claimed.message.clone(), since_ms, pass.stop().clone());
-    let most = Duration::from_millis(channel.facts().call_ms + CALL_SLACK_MS);
-    let call = hub.env.timeout(most, finding).await.unwrap_or_else(|_| given_up());
+    let call = match channel.adapter_of(claimed.generation) {
+        Some(adapter) => {
+            let finding = adapter.find(claimed.message.clone(), since_ms, pass.stop().clone());
+            let most = Duration::from_millis(adapter.facts().call_ms + CALL_SLACK_MS);
+            hub.env.timeout(most, finding).await.unwrap_or_else(|_| given_up())
+        }
+        None => not_called(generation_gone()),
+    };
     let stopped = pass.stop().reason() == Some(StopReason::PlannedStop);
     drop(pass);
     tell_breaker(hub, ticket, health(&call.end));
@@ -293,7 +305,7 @@ fn tell_breaker(hub: &Arc<Hub>, ticket: &mut Ticket, health: Health) {
 }
 
 /// For whoever is shown a row that waits. Nothing waits for it: the breaker itself is in memory.
-fn note_breaker(hub: &Arc<Hub>, channel: &ChannelName, fault: Option<Fault>) {
+pub(super) fn note_breaker(hub: &Arc<Hub>, channel: &ChannelName, fault: Option<Fault>) {
     let command = Command::HoldChannel { channel: channel.clone(), by: HoldBy::Breaker, fault };
     let worker = Arc::clone(hub);
     hub.spawn(async move {

@@ -70,7 +70,7 @@ impl Hub {
     /// The channel, where it is served.
     #[must_use]
     pub fn channel(&self, name: &ChannelName) -> Option<&Arc<Channel>> {
-        self.channels.get(name)
+        self.channels.get(name).filter(|channel| channel.adapter().serves())
     }
 
     /// Spawns a task that a planned stop waits for.

@@ -123,6 +123,12 @@ counters! {
     breakers_opened,
     /// Times that a channel paused because its credentials were refused.
     channels_paused,
+    /// Generations that took over a channel while the host ran.
+    adapters_swapped,
+    /// Versions that were staged for a channel and refused.
+    adapters_refused,
+    /// Generations that were taken back because their first calls broke.
+    adapters_rolled_back,
     /// Rows that only a sweep found.
     rows_found_by_sweep,
     /// Jumps of the wall clock.

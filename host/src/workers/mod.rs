@@ -74,7 +74,7 @@ pub struct Parts {
     pub gate: Gate,
     pub rules: WorkerRules,
     pub answering: Answering,
-    /// The channels that are served; refused ones are left out.
+    /// All channels, also those that nothing serves yet.
     pub adapters: Vec<(ChannelName, Arc<dyn Adapter>)>,
     pub file_means: FileMeans,
 }
@@ -160,14 +160,27 @@ impl Workers {
             hub.spawn(dispatcher::run(Arc::clone(hub)));
         }
         for channel in hub.channels.values() {
-            hub.spawn(deliverer::run(Arc::clone(hub), Arc::clone(channel)));
-            if channel.facts().offers.poll {
-                hub.spawn(pollers::run(Arc::clone(hub), Arc::clone(channel)));
-            }
+            start_channel(hub, channel);
         }
         for sweep in sweeps::Sweep::ALL {
             hub.spawn(sweeps::drive(Arc::clone(hub), sweep));
         }
+    }
+
+    /// A new generation serves the channel: what broke before is forgotten, what waited for it is
+    /// looked at, and a poller of the old one goes on with the new one.
+    pub fn renewed(&self, name: &ChannelName) {
+        let hub = &self.hub;
+        let Some(channel) = hub.channels.get(name).filter(|_| hub.shutdown.is_running()) else {
+            return;
+        };
+        if channel.close_breaker() {
+            delivery_run::note_breaker(hub, name, None);
+        }
+        start_channel(hub, channel);
+        channel.poll_hint.notify_one();
+        channel.wake();
+        hub.wake_turns();
     }
 
     /// A planned stop: nothing new begins, what runs may finish within `drain`, the rest is told to
@@ -204,10 +217,24 @@ impl Workers {
     pub fn status(&self) -> Snapshot {
         let hub = &self.hub;
         let mut snapshot = hub.status.snapshot();
-        let breakers = hub.channels.values().map(|it| (it.name.clone(), it.breaker_state()));
+        let served = hub.channels.values().filter(|channel| channel.adapter().serves());
+        let breakers = served.map(|it| (it.name.clone(), it.breaker_state()));
         snapshot.breakers = breakers.collect();
         snapshot.handler_breaker = hub.handler.is_some().then(|| hub.desk.breaker_state());
         snapshot.workers_waiting = hub.pull.as_ref().map(pull::PullDesk::waiting);
         snapshot
+    }
+}
+
+/// Starts the loops of a channel that serves, each once.
+fn start_channel(hub: &Arc<Hub>, channel: &Arc<Channel>) {
+    if !channel.adapter().serves() {
+        return;
+    }
+    if channel.begin_delivering() {
+        hub.spawn(deliverer::run(Arc::clone(hub), Arc::clone(channel)));
+    }
+    if channel.facts().offers.poll {
+        hub.spawn(pollers::run(Arc::clone(hub), Arc::clone(channel)));
     }
 }

@@ -38,11 +38,21 @@ pub(super) enum After {
     Paused,
 }
 
-/// Runs until the host stops.
+/// Runs until the host stops, or until what serves polls no more. Where another poller has the
+/// channel's lease, that one goes on, with whatever generation serves.
 pub(super) async fn run(hub: Arc<Hub>, channel: Arc<Channel>) {
+    // Looked at again once the lease is back: who wanted it meanwhile went away without it.
+    while hub.shutdown.is_running() && channel.facts().offers.poll {
+        let Some(lease) = channel.poll_lease() else { return };
+        poll_on(&hub, &channel).await;
+        drop(lease);
+    }
+}
+
+async fn poll_on(hub: &Arc<Hub>, channel: &Arc<Channel>) {
     let mut poller = Poller::default();
-    while hub.shutdown.is_running() {
-        let after = run_once(&hub, &channel, &mut poller).await;
+    while hub.shutdown.is_running() && channel.facts().offers.poll {
+        let after = run_once(hub, channel, &mut poller).await;
         let go_on = match after {
             After::Poll => true,
             After::Wait(ms) => hub.wait(ms, &channel.poll_hint).await,

@@ -5,6 +5,8 @@
 //! It knows no engine: what goes in and out are plain words of `lifecycle` and of the sandbox's
 //! face.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::gate::StopHandle;
@@ -40,6 +42,15 @@ pub struct AdapterFacts {
     pub digest: String,
 }
 
+/// Who makes a call for a row that is claimed.
+pub enum GenerationOf {
+    /// The adapter itself: it never changes.
+    This,
+    Other(Arc<dyn Adapter>),
+    /// It is gone. Nothing is called, and the row goes back uncharged, to be claimed anew.
+    Gone,
+}
+
 /// One channel's adapter, as the workers call it. Every call ends by itself: by its answer, by a
 /// limit, or soon after `stop` was set, and says with its ledger what left.
 ///
@@ -48,6 +59,16 @@ pub struct AdapterFacts {
 pub trait Adapter: Send + Sync + 'static {
     /// What serves now. Asked again for each piece of work, so that a new generation acts at once.
     fn facts(&self) -> AdapterFacts;
+
+    /// Whether anything serves. A channel that was refused may be mended while the host runs.
+    fn serves(&self) -> bool {
+        true
+    }
+
+    /// The generation by whose rules a row was claimed.
+    fn generation(&self, _number: u64) -> GenerationOf {
+        GenerationOf::This
+    }
 
     /// Sends one message: finals and notices with `send-final`, the others with `send-progress`.
     async fn send(

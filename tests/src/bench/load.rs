@@ -90,6 +90,7 @@ pub fn introduction(env: &Env) -> Vec<Command> {
         has_progress: true,
         failure_notice: None,
         pace: Default::default(),
+        generation: 0,
         adapter: DIGEST.to_owned(),
         version: "1.0.0".to_owned(),
         digest: DIGEST.to_owned(),

@@ -2,6 +2,7 @@
 //! sink that records what arrives, a client that posts as a platform does, and waiting with an end.
 
 pub mod built;
+pub mod changeling;
 pub mod config;
 pub mod host;
 pub mod http;
@@ -13,6 +14,7 @@ pub mod wait;
 pub mod worker;
 
 pub use built::{component, venv};
+pub use changeling::{changeling, put};
 pub use config::{Channel, Config};
 pub use host::{CommandEnd, Host, Site};
 pub use http::{Platform, Reply, Unanswered};

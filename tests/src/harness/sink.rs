@@ -52,6 +52,8 @@ pub struct Arrival {
     pub answer: Answer,
     /// Whether the whole answer was handed to the connection while the caller still listened.
     pub answered: bool,
+    /// When it was done with: answered, or left by the caller.
+    pub left: Option<Duration>,
 }
 
 impl Arrival {
@@ -219,6 +221,7 @@ async fn answer(
     // A request that is cut off within its body was not received.
     let raw = body.collect().await.map_err(|_| cut())?.to_bytes();
     let (index, mut answer) = shared.record(&head, raw);
+    let _served = Served { shared: shared.clone(), index };
     while let Answer::After(while_, then) = answer {
         tokio::time::sleep(while_).await;
         answer = *then;
@@ -249,6 +252,19 @@ async fn answer(
     Ok(reply)
 }
 
+/// Dropped with the request's future: also where the caller hangs up.
+struct Served {
+    shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let left = self.shared.began.elapsed();
+        self.shared.arrivals.lock().unwrap()[self.index].left = Some(left);
+    }
+}
+
 fn plain(status: u16, body: Bytes) -> Response<Full<Bytes>> {
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = http::StatusCode::from_u16(status).unwrap();
@@ -274,6 +290,7 @@ impl Shared {
             body,
             answer: Answer::Take,
             answered: false,
+            left: None,
         };
         let answer = (self.script.lock().unwrap())(&arrival);
         arrival.answer = answer.clone();

@@ -158,6 +158,7 @@ fn rules(env: &Env, setting: &Setting, lines: &[Line]) -> Vec<Command> {
             has_progress: *line != Line::Bare,
             failure_notice: setting.notices.then(NoticeText::default),
             pace: Pace { rate, conversation_interval_ms: interval_ms(*line, setting) },
+            generation: 0,
             adapter: "simulated".to_owned(),
             version: "1.0.0".to_owned(),
             digest: "simulated".to_owned(),

@@ -6,6 +6,7 @@
 
 mod calls;
 mod commits;
+mod generations;
 mod now;
 
 use prometheus_client::metrics::counter::ConstCounter;
@@ -15,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 pub(super) use calls::CallMeter;
 pub(super) use commits::CommitMeter;
+pub(super) use generations::register_generations;
 pub(super) use now::{At, register_memory};
 
 use crate::store::StoreStats;

@@ -72,6 +72,7 @@ pub(super) fn channel_rules(means: SettleMeans) -> ChannelRules {
         has_progress: true,
         failure_notice: None,
         pace: Default::default(),
+        generation: 0,
         adapter: "webhook".to_owned(),
         version: "1.0.0".to_owned(),
         digest: "d1".to_owned(),

@@ -207,6 +207,7 @@ async fn introduce(store: &Store, env: &Env, wishes: &Wishes) {
         has_progress: true,
         failure_notice: None,
         pace: Default::default(),
+        generation: 0,
         adapter: "scripted".to_owned(),
         version: "1.0.0".to_owned(),
         digest: "d1".to_owned(),

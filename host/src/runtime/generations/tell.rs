@@ -1,0 +1,62 @@
+//! What an operator is told of swaps, refusals and rollbacks: events, counters, and `lastword.lock`.
+
+use super::generation::Generation;
+use super::served::RefusedVersion;
+use super::{Generations, ROLLED_BACK, Slot};
+use crate::lifecycle::id::ChannelName;
+
+impl Generations {
+    pub(super) async fn note_refusal(&self, name: &ChannelName, slot: &Slot, why: RefusedVersion) {
+        if let Some(workers) = self.0.workers.get() {
+            let metrics = &workers.hub().metrics;
+            let counter = match why.code.as_str() {
+                ROLLED_BACK => &metrics.adapters_rolled_back,
+                _ => &metrics.adapters_refused,
+            };
+            counter.up();
+            let sentence = format!("channel \"{name}\": {}", why.reason);
+            workers.hub().status.event(why.at_ms, &why.code, Some(name), sentence);
+        }
+        self.0.book.refused(name, &why);
+        slot.served.note_refusal(why);
+        self.write_book().await;
+    }
+
+    /// The file holds again what serves: what was refused is gone from it.
+    pub(super) async fn forget_refusal(&self, name: &ChannelName, slot: &Slot) {
+        if slot.served.forget_refusal() {
+            self.0.book.not_refused(name);
+            self.write_book().await;
+        }
+    }
+
+    pub(super) fn tell_swap(&self, next: &Generation, old: Option<&Generation>) {
+        let Some(workers) = self.0.workers.get() else { return };
+        workers.hub().metrics.adapters_swapped.up();
+        let adapter = &next.serving.adapter;
+        let (manifest, digest) = (adapter.manifest(), adapter.digest());
+        let name = &next.serving.config.name;
+        let from = old.map_or_else(
+            || "which nothing served".to_owned(),
+            |old| format!("after {}", old.serving.adapter.manifest().version),
+        );
+        let sentence = format!(
+            "generation {} serves channel \"{name}\": {} {} ({}), {from}",
+            next.number,
+            manifest.name,
+            manifest.version,
+            digest.get(..12).unwrap_or(digest),
+        );
+        let at_ms = next.since_ms;
+        workers.hub().status.event(at_ms, "adapter_swapped", Some(name), sentence);
+        for note in &adapter.admitted().notes {
+            tracing::warn!(channel = %name, "{note}");
+        }
+    }
+
+    pub(super) async fn write_book(&self) {
+        self.0.book.write().await;
+        let (kept, wanted) = (self.0.kept.clone(), self.0.book.digests());
+        let _ = self.0.env.spawn_blocking(move || kept.prune(&wanted)).await;
+    }
+}
