@@ -26,7 +26,7 @@ async fn a_reload_has_the_new_version_serve_and_each_attempt_says_which_one_made
     let mut digests = Vec::new();
     for row in rig.site.outbox().await {
         let shown: Value = rig.site.json(&["outbox", "show", &row.id]).await.remove(0);
-        let attempts = shown["attempts"].as_array().unwrap();
+        let attempts = shown["history"].as_array().unwrap();
         assert_eq!(attempts.len(), 1, "{shown}");
         digests.push(attempts[0]["digest"].clone());
     }
