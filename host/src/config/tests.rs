@@ -323,15 +323,28 @@ fn a_setting_that_would_not_act_where_it_stands_is_refused_there() {
 #[test]
 fn what_comes_with_a_later_version_is_unknown_and_says_so() {
     check_rest(
-        "[channels.x]\nadapter = \"a\"\nsha256 = \"00\"\n",
-        "lastword.toml:5:1: unknown key \"sha256\" in [channels.x]: pinning by digest is not \
-         served by this version",
-    );
-    check_rest(
         "[schedules.daily]\n",
         "lastword.toml:3:2: unknown key \"schedules\" at the top of the file: schedules are not \
          served by this version",
     );
+}
+
+#[test]
+fn a_component_is_pinned_by_its_whole_digest_and_watched_as_often_as_is_said() {
+    check_rest(
+        "[channels.x]\nadapter = \"a\"\nsha256 = \"00\"\n",
+        "lastword.toml:5:10: [channels.x] sha256 must be 64 hexadecimal digits, as `sha256sum \
+         FILE` prints them",
+    );
+    let digest = "Ab".repeat(32);
+    let found = config(&format!(
+        "[handler]\nkind = \"echo\"\n[reload]\nwatch = false\n[channels.x]\nadapter = \"a\"\n\
+         sha256 = \"{digest}\"\n"
+    ));
+    assert_eq!(found.reload.watch, None);
+    let channel = &found.channels[&"x".into()];
+    assert_eq!(channel.sha256, Some(digest.to_lowercase()));
+    assert!(!channel.allow_downgrade);
 }
 
 #[test]
