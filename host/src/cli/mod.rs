@@ -131,20 +131,28 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             let config = config()?;
             wait_for(async |env| import::openclaw(&env, &config, &args, output).await)
         }
-        Command::Adapter(AdapterCommand::Inspect { file, signing }) => match signing {
-            true => inspect::signing(&file, output),
-            false => inspect::inspect(&file, output),
-        },
-        Command::Adapter(AdapterCommand::Grant(args)) => grant::grant(&config()?, &args, output),
-        Command::Adapter(AdapterCommand::Reload(args)) => {
+        Command::Adapter(command) => adapter(config, command, output),
+    }
+}
+
+fn adapter(
+    config: impl FnOnce() -> Result<Config, Failure>,
+    command: AdapterCommand,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    match command {
+        AdapterCommand::Inspect { file, signing: true } => inspect::signing(&file, output),
+        AdapterCommand::Inspect { file, signing: false } => inspect::inspect(&file, output),
+        AdapterCommand::Grant(args) => grant::grant(&config()?, &args, output),
+        AdapterCommand::Reload(args) => {
             let config = config()?;
             wait_for(async |env| reload::reload(&env, &config, &args, output).await)
         }
-        Command::Adapter(AdapterCommand::Rollback { channel }) => {
+        AdapterCommand::Rollback { channel } => {
             let config = config()?;
             wait_for(async |env| reload::roll_back(&env, &config, &channel, output).await)
         }
-        Command::Adapter(AdapterCommand::Kit(command)) => kit::run(command, output),
+        AdapterCommand::Kit(command) => kit::run(command, output),
     }
 }
 

@@ -36,3 +36,33 @@ impl Reload {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    fn parse(rest: &str) -> Result<Config, String> {
+        let text = format!("[handler]\nkind = \"echo\"\n{rest}");
+        let found = Config::parse(&text, Path::new("lastword.toml"), Path::new("/etc/bot"));
+        found.map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn a_component_is_pinned_by_its_whole_digest_and_watched_as_often_as_is_said() {
+        let wrong = parse("[channels.x]\nadapter = \"a\"\nsha256 = \"00\"\n").unwrap_err();
+        let sentence = "[channels.x] sha256 must be 64 hexadecimal digits, as `sha256sum FILE` \
+                        prints them";
+        assert!(wrong.starts_with("lastword.toml:5:10: ") && wrong.contains(sentence), "{wrong}");
+        let digest = "Ab".repeat(32);
+        let found = parse(&format!(
+            "[reload]\nwatch = false\n[channels.x]\nadapter = \"a\"\nsha256 = \"{digest}\"\n"
+        ))
+        .unwrap();
+        assert_eq!(found.reload.watch, None);
+        let channel = &found.channels[&"x".into()];
+        assert_eq!(channel.sha256, Some(digest.to_lowercase()));
+        assert!(!channel.allow_downgrade);
+    }
+}

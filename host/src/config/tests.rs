@@ -330,24 +330,6 @@ fn what_comes_with_a_later_version_is_unknown_and_says_so() {
 }
 
 #[test]
-fn a_component_is_pinned_by_its_whole_digest_and_watched_as_often_as_is_said() {
-    check_rest(
-        "[channels.x]\nadapter = \"a\"\nsha256 = \"00\"\n",
-        "lastword.toml:5:10: [channels.x] sha256 must be 64 hexadecimal digits, as `sha256sum \
-         FILE` prints them",
-    );
-    let digest = "Ab".repeat(32);
-    let found = config(&format!(
-        "[handler]\nkind = \"echo\"\n[reload]\nwatch = false\n[channels.x]\nadapter = \"a\"\n\
-         sha256 = \"{digest}\"\n"
-    ));
-    assert_eq!(found.reload.watch, None);
-    let channel = &found.channels[&"x".into()];
-    assert_eq!(channel.sha256, Some(digest.to_lowercase()));
-    assert!(!channel.allow_downgrade);
-}
-
-#[test]
 fn workers_that_fetch_turns_have_their_settings_and_no_others() {
     let found = config("[handler]\nkind = \"pull\"\nlease = \"20s\"\nwaiting_max = 3\n");
     match found.handler.kind {

@@ -58,7 +58,22 @@ fn of_store(document: &Value, found: &mut Vec<Need>) {
     }
 }
 
+/// A version that was looked at and does not serve.
+fn of_generation(channel: &Value, found: &mut Vec<Need>) {
+    let refused = channel.pointer("/generation/refused").filter(|why| !why.is_null());
+    let Some(why) = refused.map(|why| text(why, "reason")) else { return };
+    let name = text(channel, "name");
+    found.push(Need {
+        what: "adapter_not_taken",
+        channel: Some(name.to_owned()),
+        count: 1,
+        sentence: format!("channel {name} does not run the version in its file: {why}"),
+        command: format!("lastword adapter reload {name}"),
+    });
+}
+
 fn of_channel(channel: &Value, found: &mut Vec<Need>) {
+    of_generation(channel, found);
     let name = text(channel, "name");
     let mut need = |what, count: u64, sentence: String, command: String| {
         if count > 0 {
@@ -70,14 +85,6 @@ fn of_channel(channel: &Value, found: &mut Vec<Need>) {
     let unfinished = number(channel, "turns_unfinished") + number(channel, "deliveries_unfinished");
     let held = number(channel, "held");
     let removed = text(channel, "state") == "removed";
-    if let Some(why) = channel.pointer("/generation/refused").filter(|why| !why.is_null()) {
-        need(
-            "adapter_not_taken",
-            1,
-            format!("channel {name} does not run the version in its file: {}", text(why, "reason")),
-            format!("lastword adapter reload {name}"),
-        );
-    }
     match text(channel, "state") {
         "paused" => need(
             "channel_paused",

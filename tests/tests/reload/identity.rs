@@ -148,6 +148,43 @@ async fn hostile_files_in_the_folder_of_compiled_code_and_of_copies_are_never_lo
 }
 
 #[tokio::test]
+async fn hostile_files_in_the_folder_of_compiled_code_are_not_loaded_by_a_reload() {
+    let rig = Rig::new(unwatched()).await;
+    let cache = rig.site.path().join("data/cache");
+    let entries = || -> std::collections::BTreeSet<std::path::PathBuf> {
+        std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let host = rig.site.start().await;
+    let old = entries().pop_first().unwrap();
+    rig.version("1.1.0", json!({}));
+    rig.reloaded().await;
+    let new = entries().into_iter().find(|entry| *entry != old).unwrap();
+    // Who starts anew has the code of the new version in the folder only.
+    rig.version("1.0.0", json!({}));
+    assert_eq!(rig.reload(&["--allow-downgrade"]).await.code, 0);
+    assert!(host.terminate().await.success());
+    let ours = std::fs::read(&new).unwrap();
+    let mut changed = ours.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    // Changed, cut short, code without its seal, and the code of another version, sealed by us.
+    let hostile =
+        [changed, ours[..middle].to_vec(), ours[48..].to_vec(), std::fs::read(&old).unwrap()];
+    for (n, entry) in hostile.into_iter().enumerate() {
+        rig.version("1.0.0", json!({}));
+        let host = rig.site.start().await;
+        std::fs::write(&new, &entry).unwrap();
+        rig.version("1.1.0", json!({}));
+        assert_eq!(rig.reloaded().await["version"], "1.1.0");
+        assert_eq!(rig.sent_by(&host, &format!("compiled anew {n}")).await, "1.1.0");
+        assert_eq!(std::fs::read(&new).unwrap().len(), ours.len(), "and kept anew");
+        rig.version("1.0.0", json!({}));
+        assert_eq!(rig.reload(&["--allow-downgrade"]).await.code, 0);
+        assert!(host.terminate().await.success());
+    }
+}
+
+#[tokio::test]
 async fn describe_sees_neither_clock_nor_chance_and_so_cannot_say_two_things() {
     let rig = Rig::of(unwatched(), json!({"describe": "clock"})).await;
     let host = rig.site.start().await;

@@ -9,6 +9,7 @@ mod identity;
 mod orders;
 mod pollers;
 mod rollback;
+mod signed;
 mod swaps;
 
 use std::path::{Path, PathBuf};

@@ -129,3 +129,28 @@ async fn calls_that_run_finish_on_the_generation_that_they_began_on() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn few_generations_have_calls_at_once_and_a_further_swap_waits_for_one_to_end() {
+    let rig = Rig::new(unwatched()).await;
+    rig.sink.answer_by(|_| Answer::After(Duration::from_secs(2), Box::new(Answer::Take)));
+    let host = rig.site.start().await;
+    let mut turns = Vec::new();
+    for n in 1..=6 {
+        let name = format!("m{n}");
+        turns.push(host.platform("a").say(&name, &name, &name).await.id);
+        rig.sink.wait_for(n, SOON).await;
+        // The same bytes, bound anew: nothing but the calls is there to wait for.
+        let answer = rig.post(&host, "/v1/channels/a/reload", &json!({})).await;
+        assert_eq!((answer.status, &answer.json()["number"]), (200, &json!(n + 1)));
+        let told = rig.generations().await;
+        let draining = told["draining"].as_array().unwrap();
+        assert!(draining.len() <= 3, "the kept one and two beside it: {told}");
+    }
+    for id in &turns {
+        assert_eq!(rig.site.turn_at_rest(id, SOON).await.state, "delivered");
+    }
+    assert_eq!(rig.sent().len(), turns.len(), "each once");
+    let rows = rig.site.outbox().await;
+    assert!(rows.iter().all(|row| row.attempts == 1), "no call failed");
+}

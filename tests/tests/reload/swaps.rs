@@ -90,6 +90,7 @@ async fn swap_all(rig: &Rig, host: &Host, swaps: usize) -> (Vec<(Instant, Instan
     (windows, resident)
 }
 
+#[allow(clippy::print_stdout, reason = "the long form is a command")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swaps_under_load_fail_no_call_and_lose_and_double_nothing() {
     let swaps = std::env::var("LASTWORD_SWAPS").ok();

@@ -13,6 +13,7 @@ pub(in crate::runtime) mod book;
 pub(in crate::runtime) mod compare;
 mod generation;
 pub(in crate::runtime) mod kept;
+mod obeyed;
 mod queue;
 pub(in crate::runtime) mod served;
 pub(in crate::runtime) mod source;
@@ -43,6 +44,7 @@ use compare::{Before, Leave};
 pub(super) use generation::Cause;
 use generation::{Broken, Generation, Means};
 use kept::Kept;
+use obeyed::Obeyed;
 use queue::Queue;
 use served::{DRAINING_MAX, Keep, RefusedVersion, Served};
 use source::Component;
@@ -98,6 +100,7 @@ struct Slot {
     /// Held while anything is staged or swapped: one at a time.
     turn: tokio::sync::Mutex<()>,
     queue: Queue,
+    obeyed: Obeyed,
 }
 
 /// What a host has after all channels were looked at.
@@ -137,8 +140,8 @@ impl Generations {
                 }
                 Started::Refused(why) => served.refuse(why),
             }
-            let (turn, queue) = (tokio::sync::Mutex::default(), Queue::default());
-            (name, Slot { served, turn, queue })
+            let (turn, queue, obeyed) = Default::default();
+            (name, Slot { served, turn, queue, obeyed })
         });
         let slots = slots.collect();
         book.retain(|name| config.channels.contains_key(name));
@@ -238,7 +241,7 @@ impl Generations {
     ) -> Result<Value, NotSwapped> {
         let inner = &self.0;
         let current = slot.served.current();
-        let (config, channel) = self.config_for(name, current.as_deref(), ask).await?;
+        let (config, channel) = self.config_for(name, (slot, current.as_deref()), ask).await?;
         let component = inner.stage.read(&channel.adapter).await.map_err(NotSwapped::Refused)?;
         *digest = Some(component.digest.clone());
         let leave = match ask {
@@ -269,35 +272,10 @@ impl Generations {
         };
         let swapped = self.swap(slot, Arc::new(serving), cause, Keep::Old).await;
         inner.kept.settled(&staged);
-        swapped.map_err(NotSwapped::Refused)
-    }
-
-    /// The config that the new generation obeys.
-    async fn config_for(
-        &self,
-        name: &ChannelName,
-        current: Option<&Generation>,
-        ask: Ask,
-    ) -> Result<(Config, ChannelConfig), NotSwapped> {
-        let inner = &self.0;
-        if let Ask::File { .. } = ask {
-            let mut config = inner.config.clone();
-            let channel = match current {
-                Some(current) => Some(current.serving.config.clone()),
-                None => config.channels.remove(name),
-            };
-            let gone = || NotSwapped::Refused(refused("channel_unknown", "it is not configured"));
-            return Ok((config, channel.ok_or_else(gone)?));
+        if let (Ok(_), Ask::Order { .. }) = (&swapped, ask) {
+            slot.obeyed.set(config);
         }
-        let file = inner.config.file.clone();
-        let read = inner.env.spawn_blocking(move || Config::load(&file)).await;
-        let wrong = |why: String| NotSwapped::Refused(refused("config_refused", why));
-        let mut config = read
-            .map_err(|_| wrong("the config could not be read".to_owned()))?
-            .map_err(|errors| wrong(format!("the config is refused: {errors}")))?;
-        let removed = || wrong(format!("the config names no channel \"{name}\" any more"));
-        let channel = config.channels.remove(name).ok_or_else(removed)?;
-        Ok((config, channel))
+        swapped.map_err(NotSwapped::Refused)
     }
 
     /// Everything that may refuse a component, before anything is changed. What is cheap and what
