@@ -161,15 +161,16 @@ impl Generation {
         let running = Running(&self.running);
         let call = self.means.meter.of(&self.name.0, export, call).await;
         drop(running);
-        self.judge(&call);
+        self.judge(export, &call);
         call
     }
 
-    fn judge<T>(&self, call: &Call<T>) {
+    fn judge<T>(&self, export: &'static str, call: &Call<T>) {
         let Some(trial) = &self.trial else { return };
         let age = self.means.env.elapsed().saturating_sub(self.began);
         let (health, words) = health(call);
-        let verdict = trial.lock().unwrap_or_else(PoisonError::into_inner).tell(age, health);
+        let verdict =
+            trial.lock().unwrap_or_else(PoisonError::into_inner).tell(age, export, health);
         match verdict {
             Verdict::GoesOn => {}
             Verdict::Broken => {

@@ -2,17 +2,19 @@
 //!
 //! A call is one of the first where fewer than [`TRIAL_CALLS`] ended before it, or where the
 //! generation is younger than [`TRIAL_FOR`], whichever lasts longer: a busy channel is watched for a
-//! minute, a quiet one until it was used at all. [`BREAKS`] breaks in a row among them, and the
-//! generation before it serves again. One break between two answers is a message that this version
-//! cannot take; the breaker minds those.
+//! minute, a quiet one until it was used at all. [`BREAKS`] breaks in a row of one export among them,
+//! and the generation before it serves again. One break between two answers is a message that this
+//! version cannot take; the breaker minds those. Each export is judged for itself: a version that
+//! takes every webhook and traps at every send is broken.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Calls that are watched at least.
 pub(super) const TRIAL_CALLS: u32 = 10;
 /// The time for which calls are watched at least.
 pub(super) const TRIAL_FOR: Duration = Duration::from_secs(60);
-/// Breaks in a row that end it.
+/// Breaks in a row, of one export, that end it.
 pub(super) const BREAKS: u32 = 2;
 
 /// What the end of a call says about the component itself.
@@ -35,25 +37,27 @@ pub(super) enum Verdict {
 }
 
 /// What the first calls said so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Trial {
     ended: u32,
-    breaks: u32,
+    /// In a row, by export; there are as many as the contract has.
+    breaks: BTreeMap<&'static str, u32>,
 }
 
 impl Trial {
     /// Takes note of the end of a call.
-    pub(super) fn tell(&mut self, age: Duration, health: Health) -> Verdict {
+    pub(super) fn tell(&mut self, age: Duration, export: &'static str, health: Health) -> Verdict {
         if self.ended >= TRIAL_CALLS && age > TRIAL_FOR {
             return Verdict::GoesOn;
         }
+        let breaks = self.breaks.entry(export).or_default();
         match health {
             Health::Neither => return Verdict::GoesOn,
-            Health::Works => self.breaks = 0,
-            Health::Broke => self.breaks += 1,
+            Health::Works => *breaks = 0,
+            Health::Broke => *breaks = breaks.saturating_add(1),
         }
         self.ended = self.ended.saturating_add(1);
-        if self.breaks >= BREAKS { Verdict::Broken } else { Verdict::GoesOn }
+        if *breaks >= BREAKS { Verdict::Broken } else { Verdict::GoesOn }
     }
 }
 
@@ -67,7 +71,7 @@ mod tests {
 
     fn told(age: Duration, calls: &[Health]) -> Vec<bool> {
         let mut trial = Trial::default();
-        calls.iter().map(|call| trial.tell(age, *call) == Verdict::Broken).collect()
+        calls.iter().map(|call| trial.tell(age, "send", *call) == Verdict::Broken).collect()
     }
 
     #[test]
@@ -75,6 +79,15 @@ mod tests {
         assert_eq!(told(YOUNG, &[Broke, Broke]), [false, true]);
         assert_eq!(told(YOUNG, &[Broke, Works, Broke, Works, Broke]), [false; 5]);
         assert_eq!(told(YOUNG, &[Works, Broke, Neither, Broke]), [false, false, false, true]);
+    }
+
+    #[test]
+    fn an_export_that_works_says_nothing_of_one_that_breaks() {
+        let mut trial = Trial::default();
+        let mut tell = |export, health| trial.tell(YOUNG, export, health) == Verdict::Broken;
+        assert!(!tell("webhook", Works) && !tell("send", Broke) && !tell("webhook", Works));
+        assert!(!tell("poll", Broke), "another one that broke once");
+        assert!(tell("send", Broke));
     }
 
     #[test]
