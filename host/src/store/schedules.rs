@@ -286,7 +286,9 @@ impl Step<'_> {
         message: &InboundMessage,
         at_ms: i64,
     ) -> Result<Option<TurnId>> {
-        let external_id = format!("{}/{at_ms}", row.id);
+        // By its name: one that is removed and made anew stays the one that it was, also where the
+        // clock comes to the same time once more.
+        let external_id = format!("{}/{}/{at_ms}", row.channel, row.name);
         let whose = ChannelName(String::new());
         let key = key(&whose, "schedule", &external_id, EventKind::Schedule)?;
         if !self.known(&key)?.is_empty() {

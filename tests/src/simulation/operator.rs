@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use lastword::lifecycle::id::TurnId;
+use lastword::lifecycle::id::{DeliveryId, TurnId};
 use lastword::lifecycle::message::{InboundMessage, Sender};
 use lastword::lifecycle::outcome::Fault;
 use lastword::lifecycle::recurrence::CatchUp;
 use lastword::store::{
-    AbortScope, BulkAct, BulkAsk, BulkList, ChannelSwitch, Command, ListFilter, NewSchedule,
-    Operated, PurgeReach, Query, ReplayOf, Resolution, Rows, ScheduleAct, Trial,
+    AbortScope, BulkAct, BulkAsk, BulkList, BulkResult, ChannelSwitch, Command, ListFilter,
+    NewSchedule, Operated, PurgeReach, Query, ReplayOf, Resolution, Rows, ScheduleAct, Trial,
 };
 use lastword::workers::operate::{bulk, operate};
 use rand::Rng;
@@ -148,6 +148,10 @@ pub(super) async fn bulk_order(world: &World, host: &Host) {
     world.with(|it| {
         if let Ok(page) = &done {
             it.aborted.extend(page.stopped.iter().copied());
+            // Some were not held yet when they were asked for.
+            let settled = matches!(ask.act, BulkAct::Resolve(_)) && ask.trial == Trial::ForReal;
+            let rows = page.rows.iter().filter(|row| settled && row.result == BulkResult::Done);
+            it.resolved.extend(rows.filter_map(|row| row.id.parse::<DeliveryId>().ok()));
         }
         it.tell(|| format!("bulk {:?} {:?}: {done:?}", ask.act, ask.trial));
     });

@@ -251,6 +251,21 @@ fn a_clock_that_jumps_a_day_either_way_makes_no_storm_and_no_due_time_twice() {
     assert_eq!(rig.made().len(), 25);
 }
 
+#[test]
+fn a_schedule_that_is_made_anew_does_not_repeat_what_its_name_has_made() {
+    let mut rig = Rig::new();
+    rig.recur("hourly", "room", "0 * * * *", CatchUp::Latest);
+    rig.pass_to_hour(0);
+    assert_eq!(rig.fall(), 1);
+    rig.act(ScheduleAct::Cancel { name: "hourly".to_owned() });
+    rig.now.wall_ms -= HOUR_MS / 2;
+    rig.recur("hourly", "room", "0 * * * *", CatchUp::Latest);
+    rig.pass_to_hour(0);
+    assert_eq!(rig.fall(), 0, "the hour was there before the clock went back");
+    rig.pass_to_hour(0);
+    assert_eq!(rig.fall(), 1);
+}
+
 // Case: G6
 #[test]
 fn a_schedule_of_a_removed_channel_makes_nothing_and_catches_up_on_its_return() {
