@@ -73,6 +73,14 @@ pub(super) fn down(load: &Load, by: &[Means]) -> Result<(), Faults> {
     })
 }
 
+/// Keeps this process from everything that is not computing and its pipe, as far as the kernel has
+/// the means: for a child that no stranger's code is meant to run in.
+pub(super) fn best_effort() {
+    // One may be there without the other, and none is relied on.
+    let _ = landlock();
+    let _ = filter();
+}
+
 fn filter() -> Result<(), Faults> {
     let failed = |error: &dyn std::fmt::Display| {
         vec![format!("the kernel offers no seccomp filter for its process: {error}")]

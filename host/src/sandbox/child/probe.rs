@@ -4,16 +4,18 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 pub(in crate::sandbox) use super::lock::Means;
-use super::start::pipe_to_host;
+use super::start::{Helper, Mode, pipe_to_host};
 use super::talk::Load;
-use super::{frame, lock};
+use super::{frame, lock, serve};
+use crate::env::Env;
 
 /// What is tried.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,6 +24,8 @@ pub(in crate::sandbox) struct Attempts {
     pub(in crate::sandbox) files: Vec<String>,
     pub(in crate::sandbox) port: u16,
     pub(in crate::sandbox) host: i32,
+    /// Whether it then hangs, as a guest that broke out may make it hang.
+    pub(in crate::sandbox) hangs: bool,
 }
 
 /// What came of it: the attempt, and the error's number where it was refused.
@@ -53,6 +57,10 @@ fn probe() -> io::Result<()> {
         let (data_bytes, memory_bytes) = (1 << 30, 64 << 20);
         let load = Load { calls: 1, memory_bytes, data_bytes, shape: [0; 32] };
         let mut locked = lock::down(&load, &attempts.shut_in_by);
+        if attempts.hangs {
+            let pipe = pipe.try_clone()?;
+            locked = locked.and_then(|()| serve::follow_the_host(&Env::system(), pipe));
+        }
         if attempts.shut_in_by.contains(&Means::Filter) {
             locked = locked.and_then(|()| lock::no_new_code());
         }
@@ -60,7 +68,13 @@ fn probe() -> io::Result<()> {
     }
     let variables = std::env::vars().map(|(name, _)| name).collect();
     let found = Found { variables, descriptors: descriptors(), findings: attempt(&attempts) };
-    frame::write(&mut pipe, &frame::encode(&found)?)
+    frame::write(&mut pipe, &frame::encode(&found)?)?;
+    if attempts.hangs {
+        loop {
+            std::thread::park();
+        }
+    }
+    Ok(())
 }
 
 #[allow(unsafe_code, reason = "whether a number is a descriptor is asked of the number")]
@@ -134,7 +148,7 @@ fn own_by(host: i32) -> io::Result<()> {
 }
 
 fn thread() -> io::Result<()> {
-    let thread = crate::env::Env::system().thread("probe", || {})?;
+    let thread = Env::system().thread("probe", || {})?;
     thread.join().map_err(|_| io::Error::other("it panicked"))
 }
 
@@ -160,14 +174,15 @@ fn executable_memory() -> io::Result<()> {
     Ok(())
 }
 
-/// Starts a child that tries, and hears what came of it.
-pub(in crate::sandbox) async fn ask(attempts: &Attempts) -> io::Result<Found> {
-    let env = crate::env::Env::system();
-    let helper = super::start::Helper::own().ok_or_else(|| io::Error::other("no helper"))?;
-    let (child, mut pipe) = helper.start(&env, super::start::Mode::Probe)?;
+/// Starts a child that tries, hears what came of it, and says by which signal the child ended once
+/// the host's end of the pipe was gone.
+pub(in crate::sandbox) async fn ask(attempts: &Attempts) -> io::Result<(Found, Option<i32>)> {
+    let helper = Helper::own().ok_or_else(|| io::Error::other("no helper"))?;
+    let (child, mut pipe) = helper.start(&Env::system(), Mode::Probe)?;
     frame::send(&mut pipe, &frame::encode(attempts)?).await?;
     let heard = frame::receive(&mut pipe, 1 << 20).await;
-    let ended = child.end(std::time::Duration::from_secs(5)).await;
+    drop(pipe);
+    let ended = child.end(Duration::from_secs(20)).await;
     let heard = heard.map_err(|error| io::Error::other(format!("{error}; {ended:?}")))?;
-    frame::decode(&heard)
+    Ok((frame::decode(&heard)?, ended.status.and_then(|status| status.signal())))
 }

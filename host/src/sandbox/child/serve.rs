@@ -88,7 +88,7 @@ fn serve() -> io::Result<()> {
 }
 
 /// Dies with the host, also where a guest has brought the one thread to hang.
-fn follow_the_host(env: &Env, pipe: StdStream) -> Result<(), Vec<String>> {
+pub(super) fn follow_the_host(env: &Env, pipe: StdStream) -> Result<(), Vec<String>> {
     let watch = move || {
         loop {
             let mut fds = [PollFd::new(&pipe, PollFlags::empty())];

@@ -133,8 +133,9 @@ async fn tried(shut_in_by: &[Means]) -> Found {
     let files = ["/etc/passwd", "/proc/self/environ", "/proc/self/maps"].map(str::to_owned);
     let mut files = files.to_vec();
     files.extend([store.display().to_string(), format!("/proc/{own}/environ")]);
-    let found =
-        ask(&Attempts { shut_in_by: shut_in_by.to_vec(), files, port, host: own }).await.unwrap();
+    let shut_in_by = shut_in_by.to_vec();
+    let attempts = Attempts { shut_in_by, files, port, host: own, hangs: false };
+    let (found, _) = ask(&attempts).await.unwrap();
     assert!(leaked.as_raw_fd() > 2);
     found
 }
@@ -176,4 +177,14 @@ async fn landlock_alone_keeps_files_programs_and_other_processes_out_of_reach() 
         }
     }
     assert!(kept >= 10, "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_child_whose_thread_hangs_dies_with_its_host_behind_the_lock() {
+    let shut_in_by = Means::ALL.to_vec();
+    let attempts = Attempts { shut_in_by, files: Vec::new(), port: 9, host: 0, hangs: true };
+    let begun = Env::system();
+    let (_, signal) = ask(&attempts).await.unwrap();
+    assert_eq!(signal, Some(libc::SIGKILL), "it kills itself");
+    assert!(begun.elapsed() < Duration::from_secs(10), "and at once: {:?}", begun.elapsed());
 }
