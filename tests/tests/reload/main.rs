@@ -6,6 +6,7 @@
 
 mod files;
 mod identity;
+mod isolation;
 mod orders;
 mod pollers;
 mod rollback;
