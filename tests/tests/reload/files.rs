@@ -38,6 +38,8 @@ async fn a_file_that_is_being_written_is_left_alone_until_it_is_whole() {
     let rig = Rig::new(watched().set("reload", "watch", &text("1s"))).await;
     let host = rig.site.start().await;
     let bytes = changeling("1.1.0", json!({}));
+    // What is there is known first: what comes is a change.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     // In place, as `cp` does: half a component stands under the name for a while.
     let mut file = std::fs::File::create(rig.place()).unwrap();
     for piece in bytes.chunks(bytes.len() / 60 + 1) {

@@ -199,7 +199,17 @@ async fn introduce(store: &Store, env: &Env, wishes: &Wishes) {
         state_keys_max: 10,
         state_bytes_max: 1_000,
     };
-    let channel = ChannelRules {
+    for command in [
+        Command::Rules(rules),
+        Command::ChannelsPresent(vec![CHANNEL.into()]),
+        Command::Channel(channel_rules(wishes, 0)),
+    ] {
+        store.run(command).await.unwrap();
+    }
+}
+
+pub(in crate::workers) fn channel_rules(wishes: &Wishes, generation: u64) -> ChannelRules {
+    ChannelRules {
         channel: CHANNEL.into(),
         means: wishes.means.clone(),
         delivery: wishes.delivery.clone(),
@@ -207,16 +217,9 @@ async fn introduce(store: &Store, env: &Env, wishes: &Wishes) {
         has_progress: true,
         failure_notice: None,
         pace: Default::default(),
-        generation: 0,
+        generation,
         adapter: "scripted".to_owned(),
         version: "1.0.0".to_owned(),
         digest: "d1".to_owned(),
-    };
-    for command in [
-        Command::Rules(rules),
-        Command::ChannelsPresent(vec![CHANNEL.into()]),
-        Command::Channel(channel),
-    ] {
-        store.run(command).await.unwrap();
     }
 }

@@ -4,6 +4,7 @@ mod aborts;
 pub(super) mod bench;
 mod channels;
 mod clocks;
+mod generations;
 mod path;
 mod polling;
 mod pulling;

@@ -1,6 +1,6 @@
 //! Adapters and handlers that do as they are told, and remember what was asked of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place, Reply};
 use crate::lifecycle::outcome::{
     Call, CallEnd, CallError, Ledger, Lookup, Receipt, SendAnswer, SendError, StateWrites, Usage,
 };
-use crate::workers::ports::{Activity, Adapter, AdapterFacts, Batch, Offers, PollError};
+use crate::workers::ports::{
+    Activity, Adapter, AdapterFacts, Batch, GenerationOf, Offers, PollError,
+};
 
 /// What one send does.
 #[derive(Debug, Clone)]
@@ -65,6 +67,8 @@ pub(in crate::workers) struct ScriptedAdapter {
     pub(in crate::workers) found: Mutex<Vec<(i64, u64)>>,
     pub(in crate::workers) polled: Mutex<Vec<(i64, Option<String>)>>,
     pub(in crate::workers) indicated: Mutex<Vec<i64>>,
+    /// Who makes the calls of other generations; nobody for one that is gone.
+    pub(in crate::workers) generations: Mutex<BTreeMap<u64, Option<Arc<ScriptedAdapter>>>>,
 }
 
 pub(in crate::workers) fn facts() -> AdapterFacts {
@@ -96,6 +100,7 @@ impl ScriptedAdapter {
             found: Mutex::default(),
             polled: Mutex::default(),
             indicated: Mutex::default(),
+            generations: Mutex::default(),
         })
     }
 
@@ -133,6 +138,14 @@ impl ScriptedAdapter {
 impl Adapter for ScriptedAdapter {
     fn facts(&self) -> AdapterFacts {
         self.facts.lock().unwrap().clone()
+    }
+
+    fn generation(&self, number: u64) -> GenerationOf {
+        match self.generations.lock().unwrap().get(&number) {
+            None => GenerationOf::This,
+            Some(None) => GenerationOf::Gone,
+            Some(Some(other)) => GenerationOf::Other(Arc::clone(other) as Arc<dyn Adapter>),
+        }
     }
 
     async fn send(
