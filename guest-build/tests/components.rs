@@ -63,7 +63,7 @@ fn a_component_exports_exactly_what_its_author_listed() {
             "no-send-final" => &["adapter"],
             "foreign-export" => &["adapter", "lastword:refused/door", "outbound"],
             "telegram" => &["adapter", "files", "outbound", "poll", "progress", "webhook"],
-            "planted" => &["adapter", "outbound", "poll", "webhook"],
+            "changeling" | "planted" => &["adapter", "outbound", "poll", "webhook"],
             _ => &["adapter", "outbound"],
         };
         let expected = match hostile(&guest.name) {

@@ -266,8 +266,10 @@ impl Life {
         self.host.end();
         self.host.start()?;
         self.host.check()?;
-        // One that failed is kept until a person purges it.
-        match self.host.count("SELECT count(*) FROM turn WHERE state != 5")? {
+        // One that failed, or has a dead letter, is kept until a person purges it.
+        let sql = "SELECT count(*) FROM turn t WHERE state != 5 AND NOT EXISTS
+                     (SELECT 1 FROM delivery d WHERE d.turn_id = t.id AND d.state IN (5, 7))";
+        match self.host.count(sql)? {
             0 => Ok(()),
             left => broken(format!("{left} turns outlive their retention")),
         }
