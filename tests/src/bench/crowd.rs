@@ -81,7 +81,7 @@ fn ahead(path: &Path) -> f64 {
     let sql = "SELECT max(ended) - min(ended) FROM
                  (SELECT count(*) FILTER (WHERE t.ended_at_ms IS NOT NULL) AS ended
                   FROM turn t JOIN conversation c ON c.id = t.conversation_id
-                  WHERE c.name GLOB 'room*' GROUP BY c.id)";
+                  WHERE c.name GLOB 'room[0-9]*' GROUP BY c.id)";
     db.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
