@@ -261,7 +261,10 @@ struct Served {
 impl Drop for Served {
     fn drop(&mut self) {
         let left = self.shared.began.elapsed();
-        self.shared.arrivals.lock().unwrap()[self.index].left = Some(left);
+        // A sink that remembers nothing has no such arrival.
+        if let Some(arrival) = self.shared.arrivals.lock().unwrap().get_mut(self.index) {
+            arrival.left = Some(left);
+        }
     }
 }
 
