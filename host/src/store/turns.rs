@@ -442,25 +442,21 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The next turn of this conversation, with a handler's permit in hand.
+    /// Where another turn of this conversation waits: the turn that is due for longest, of whichever
+    /// conversation, with a handler's permit in hand. A conversation with a long line would keep the
+    /// permit for all of it, and others would wait for its end.
     pub(super) fn claim_next_turn(
         &mut self,
         conversation: i64,
         lease: Option<Lease>,
     ) -> Result<Next> {
         let Some(lease) = lease else { return Ok(Next::default()) };
-        let found = self.one(
-            "SELECT id, nonce, channel_id FROM turn
-             WHERE conversation_id = ?1 AND state < 3 AND head = 1 AND due_ms <= ?2
-               AND host_losses < ?3 ORDER BY seq LIMIT 1",
-            (conversation, self.now.wall_ms, SUSPECT_FROM - 1),
-            |r| Ok((turn_id(r.get(0)?, r.get(1)?), r.get::<_, i64>(2)?)),
+        let more = self.exists(
+            "SELECT 1 FROM turn WHERE conversation_id = ?1 AND state < 3 AND head = 1
+               AND due_ms <= ?2",
+            (conversation, self.now.wall_ms),
         )?;
-        let Some((turn, channel)) = found else { return Ok(Next::default()) };
-        if !self.channels.by_id.contains_key(&channel) {
-            return Ok(Next::default());
-        }
-        let turn = self.claim_turn_or_set_aside(turn, lease)?.map(Box::new);
+        let turn = if more { self.claim_turn(lease)?.map(Box::new) } else { None };
         Ok(Next { delivery: None, turn })
     }
 }

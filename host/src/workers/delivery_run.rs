@@ -230,6 +230,8 @@ async fn record(
     match (next.turn, turn_fold) {
         (Some(claimed), Some((permit, approach))) => {
             dispatcher::start(hub, TurnStart { claimed, permit, approach });
+            // It may be another conversation's, and this one's next is due too.
+            hub.wake_turns();
         }
         (_, fold) => {
             let probe = fold.as_ref().is_some_and(|(permit, _)| permit.is_probe());

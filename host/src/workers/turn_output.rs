@@ -86,6 +86,8 @@ impl Output {
         match (next.turn, fold) {
             (Some(claimed), Some((permit, approach))) => {
                 dispatcher::start(&self.hub, TurnStart { claimed, permit, approach });
+                // It may be another conversation's, and this one's next is due too.
+                self.hub.wake_turns();
             }
             (_, fold) => {
                 drop(fold);

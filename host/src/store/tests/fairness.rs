@@ -238,6 +238,16 @@ fn rows_of_one_moment_go_in_the_order_in_which_they_were_made() {
 
 #[test]
 fn of_two_thousand_conversations_none_is_served_twice_before_all_are_served_once() {
+    serve_two_thousand(None);
+}
+
+#[test]
+fn nor_is_it_where_the_end_of_a_turn_claims_the_next_one() {
+    serve_two_thousand(Some(LEASE));
+}
+
+/// Two turns of each of many conversations, with what the end of a turn may claim.
+fn serve_two_thousand(fold: Option<Lease>) {
     const ROOMS: usize = 2_000;
     let mut rig = Rig::new();
     rig.run(Command::Rules(HostRules { pending_turns_max: 10_000, ..rig.rules() }));
@@ -258,10 +268,14 @@ fn of_two_thousand_conversations_none_is_served_twice_before_all_are_served_once
         }
     }
     let mut served = std::collections::BTreeMap::<String, u32>::new();
+    let mut behind = None;
     for place in 0..2 * ROOMS {
-        let turn = rig.claim_turn().expect("a turn waits");
+        let turn = behind.take().or_else(|| rig.claim_turn()).expect("a turn waits");
         *served.entry(turn.conversation.clone()).or_default() += 1;
-        rig.run(Command::Silence { claim: turn.claim, claim_next_turn: None });
+        let silence = Command::Silence { claim: turn.claim, claim_next_turn: fold };
+        let Answer::TurnEnded { next, .. } = rig.run(silence) else { panic!() };
+        assert!(next.turn.is_none() || fold.is_some());
+        behind = next.turn;
         if place == ROOMS - 1 {
             assert_eq!((served.len(), served.values().max()), (ROOMS, Some(&1)));
         }

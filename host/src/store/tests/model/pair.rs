@@ -254,8 +254,8 @@ impl Pair {
         }
         self.spec.silence(turn);
         let room = self.spec.turns[turn].room;
-        let expected = if fold { self.spec.next_of(room) } else { None };
-        self.turn_claimed(&expected.into_iter().collect::<Vec<_>>(), next.turn.map(|turn| *turn))
+        let expected = if fold { self.spec.claimable_behind(room) } else { Vec::new() };
+        self.turn_claimed(&expected, next.turn.map(|turn| *turn))
     }
 
     fn lose(&mut self, claim: u8, lost: Lost) -> Held {
@@ -369,8 +369,8 @@ impl Pair {
         }
         self.claimed(expected, next.delivery.as_deref())?;
         let free = fold && told && expected.is_none();
-        let turn = if free { self.spec.next_of(room) } else { None };
-        self.turn_claimed(&turn.into_iter().collect::<Vec<_>>(), next.turn.map(|turn| *turn))
+        let expected = if free { self.spec.claimable_behind(room) } else { Vec::new() };
+        self.turn_claimed(&expected, next.turn.map(|turn| *turn))
     }
 
     fn tell(&mut self, call: u8, told: Told) -> Held {

@@ -312,10 +312,12 @@ impl Spec {
         (0..self.turns.len()).filter(|turn| may(&self.turns[*turn])).collect()
     }
 
-    /// The head of one conversation, where it may be claimed behind the end of another turn.
-    pub(super) fn next_of(&self, room: usize) -> Option<usize> {
-        let may = |turn: &Turn| turn.room == room && turn.losses < SUSPECT_FROM;
-        self.claimable().into_iter().find(|turn| may(&self.turns[*turn]))
+    /// The turns of which one may be claimed behind the end of another in this conversation: where it
+    /// has a further one that is due, any that may be claimed.
+    pub(super) fn claimable_behind(&self, room: usize) -> Vec<usize> {
+        let waits =
+            |turn: &Turn| turn.room == room && turn.head && !turn.gone && turn.due.lo <= self.now;
+        if self.turns.iter().any(waits) { self.claimable() } else { Vec::new() }
     }
 
     pub(super) fn claim_turn(&mut self, turn: usize, token: ClaimToken) {
