@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use lastword_tests::harness::built::{binary, repository};
+use lastword_tests::harness::built::{binary, component, repository};
 
 /// The commands of a page, block after block.
 fn commands(page: &str) -> Vec<String> {
@@ -78,6 +78,13 @@ fn what_cannot_be_made_or_built_is_said_in_a_sentence_with_exit_code_two() {
     fails(&["build", "taken"], "there is no adapter's project in");
     fails(&["test", "taken"], "build it first");
     fails(&["check", "nothing.wasm"], "there is no component at");
+    // Of another version of the contract.
+    let other = r#"(component (import "lastword:channel/http@0.2.0" (instance)))"#;
+    std::fs::write(folder.path().join("other.wasm"), wat::parse_str(other).unwrap()).unwrap();
+    fails(&["check", "other.wasm"], "lastword:channel/http@0.2.0");
+    // Without what says how the platform speaks.
+    std::fs::copy(component("echo"), folder.path().join("alone.wasm")).unwrap();
+    fails(&["test", "alone.wasm"], "conformance.toml cannot be read");
 }
 
 #[test]
