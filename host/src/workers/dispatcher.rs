@@ -14,6 +14,9 @@ use super::turn_run::{self, TurnStart};
 use crate::lifecycle::turn::Loss;
 use crate::store::{ClaimedTurn, Command, Query, StoreError};
 
+/// How long a turn under which a host died waits for another one to be gone.
+const SUSPECT_WAITS_MS: u64 = 1_000;
+
 /// Runs until the host stops.
 pub(super) async fn run(hub: Arc<Hub>) {
     let mut look = Look::default();
@@ -99,8 +102,14 @@ pub(super) fn start(hub: &Arc<Hub>, mut start: TurnStart) {
         if alone {
             turn_run::run(&worker, start).await;
         } else {
-            // Two suspects at once would blame each other for a dead host.
-            let loss = Loss::PlannedStop;
+            // Two suspects at once would blame each other for a dead host. The row of the other is at
+            // rest already where its handler is not yet gone: claimed again at once, this one would
+            // go round for as long.
+            let loss = Loss::NotStarted {
+                code: "suspect_waits".to_owned(),
+                sentence: "another turn under which a host died has not ended yet".to_owned(),
+                wait_ms: SUSPECT_WAITS_MS,
+            };
             turn_run::lose(&worker, start.claimed.claim, loss).await;
         }
     });
