@@ -14,9 +14,16 @@ const SEEDS: u64 = 100;
 /// Seeds that once found something, and within how many steps: calls under claims that were over
 /// (22), a question that a jump of the clock brought forward (131), a renewed claim that was swept
 /// all the same (200048), an abort that was refused although it is on the disk (1000158), a schedule
-/// that was made anew and came to the same time once more (3000198).
-const REGRESSIONS: &[(u64, u64)] =
-    &[(22, 600), (131, 600), (200_048, 1_000), (1_000_158, 1_000), (3_000_198, 1_000)];
+/// that was made anew and came to the same time once more (3000198), a turn under which a host had
+/// died that was claimed and given back for ever (4004072).
+const REGRESSIONS: &[(u64, u64)] = &[
+    (22, 600),
+    (131, 600),
+    (200_048, 1_000),
+    (1_000_158, 1_000),
+    (3_000_198, 1_000),
+    (4_004_072, 1_000),
+];
 
 /// Runs the seeds on two threads; gives those that broke something.
 fn run(seeds: &[(u64, u64)]) -> Vec<u64> {
