@@ -4,12 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 #![allow(clippy::print_stderr, reason = "a failing test says what it saw")]
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastword_tests::simulation::{self, STEPS, Trace};
 
 /// Seeds of one run.
 const SEEDS: u64 = 100;
+
+/// So many failing seeds say what there is to say: where all fail, each goes on for long.
+const FAILED_MAX: usize = 5;
 
 /// Seeds that once found something, and within how many steps: calls under claims that were over
 /// (22), a question that a jump of the clock brought forward (131), a renewed claim that was swept
@@ -25,25 +29,23 @@ const REGRESSIONS: &[(u64, u64)] = &[
     (4_004_072, 1_000),
 ];
 
-/// Runs the seeds on two threads; gives those that broke something.
+/// Runs the seeds on two threads; gives those that broke something, the first few.
 fn run(seeds: &[(u64, u64)]) -> Vec<u64> {
-    let next = AtomicU64::new(0);
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let work = || {
-        let mut failed = Vec::new();
-        loop {
+        while failed.lock().unwrap().len() < FAILED_MAX {
             let place = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
-            let Some(&(seed, steps)) = seeds.get(place) else { return failed };
+            let Some(&(seed, steps)) = seeds.get(place) else { return };
             if !holds(seed, steps) {
-                failed.push(seed);
+                failed.lock().unwrap().push(seed);
             }
         }
     };
     std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let mut failed = work();
-        failed.extend(other.join().unwrap());
-        failed
-    })
+        scope.spawn(work);
+        work();
+    });
+    failed.into_inner().unwrap()
 }
 
 fn holds(seed: u64, steps: u64) -> bool {
@@ -64,7 +66,7 @@ fn the_promises_hold_under_every_seed() {
     let fresh = (1..=SEEDS).map(|seed| (seed, STEPS));
     let seeds: Vec<(u64, u64)> = REGRESSIONS.iter().copied().chain(fresh).collect();
     let failed = run(&seeds);
-    assert!(failed.is_empty(), "{} of {} seeds failed: {failed:?}", failed.len(), seeds.len());
+    assert!(failed.is_empty(), "of {} seeds these failed first: {failed:?}", seeds.len());
 }
 
 #[test]

@@ -113,6 +113,9 @@ pub struct Ledger {
     pub send_answered: u32,
     /// Of those, how many got a whole 2xx answer.
     pub send_accepted: u32,
+    /// Requests on `send` routes that were refused for what they carry, a secret or the
+    /// placeholder of one. Nothing of them left.
+    pub send_barred: u32,
     /// Requests on other routes of which bytes left.
     pub other_begun: u32,
 }
@@ -245,6 +248,12 @@ fn judge_error(error: SendError, ledger: &Ledger) -> (Outcome, Option<Contradict
         return (Outcome::Unknown(fault), Some(Contradiction::NotSentAfterSend));
     }
     let outcome = match not_sent {
+        // The same words would be refused again, and hold up their conversation until then.
+        SendError::Transient(_) | SendError::Offline(_) if ledger.send_barred > 0 => {
+            let sentence = "the request of the adapter carries a secret of the channel, or the \
+                            placeholder of one, and was not let out; the log says where it stood";
+            Outcome::Rejected(Fault::new("carries_secret", sentence))
+        }
         SendError::Transient(fault) => Outcome::NotSent(NotSent::Transient(fault)),
         SendError::RateLimited { retry_after_ms, scope } => {
             let retry_after_ms = u64::from(retry_after_ms);

@@ -130,6 +130,7 @@ fn ledger(begun: u32, answered: u32, accepted: u32) -> Ledger {
         send_begun: begun,
         send_answered: answered,
         send_accepted: accepted,
+        send_barred: 0,
         other_begun: 3,
     }
 }
@@ -196,6 +197,24 @@ fn a_call_that_ends_without_a_word_is_judged_by_what_left() {
     }
     let stopped = outcome(CallEnd::Cancelled, &ledger(0, 0, 0));
     assert_eq!(stopped, Outcome::NotSent(NotSent::Stopped));
+}
+
+#[test]
+fn what_may_not_leave_for_what_it_carries_is_not_tried_again() {
+    let barred = Ledger { send_barred: 1, ..ledger(0, 0, 0) };
+    for error in [SendError::Transient(fault()), SendError::Offline(fault())] {
+        let ended = outcome(CallEnd::Answered(Err(error)), &barred);
+        let Outcome::Rejected(why) = ended else { panic!("{ended:?}") };
+        assert_eq!(why.code, "carries_secret");
+    }
+    // Another request of the call left: what became of that one decides.
+    let left = Ledger { send_barred: 1, ..ledger(1, 0, 0) };
+    let ended = outcome(CallEnd::Answered(Err(SendError::Transient(fault()))), &left);
+    assert!(matches!(ended, Outcome::Unknown(_)), "{ended:?}");
+    let limit =
+        SendError::RateLimited { retry_after_ms: 1, scope: super::outcome::RateScope::Channel };
+    let ended = outcome(CallEnd::Answered(Err(limit)), &barred);
+    assert!(matches!(ended, Outcome::NotSent(NotSent::RateLimited { .. })), "{ended:?}");
 }
 
 #[test]

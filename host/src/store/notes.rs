@@ -176,7 +176,7 @@ pub fn word(state: DeliveryState) -> &'static str {
 }
 
 /// The codes of deliveries, attempts and channels that the host itself gives.
-const OURS: [&str; 28] = [
+const OURS: [&str; 29] = [
     code::PART_MISSING,
     code::NO_PROGRESS_EXPORT,
     code::RESENT,
@@ -193,6 +193,7 @@ const OURS: [&str; 28] = [
     code::CLOSED,
     code::MOVED_TOO_OFTEN,
     "cancelled",
+    "carries_secret",
     "cpu",
     "deadline",
     "moved",

@@ -212,6 +212,7 @@ pub fn ledger() -> Ledger {
         send_begun: 1,
         send_answered: 1,
         send_accepted: 1,
+        send_barred: 0,
         other_begun: 0,
     }
 }

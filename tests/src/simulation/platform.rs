@@ -215,6 +215,7 @@ fn call<T>(end: CallEnd<T>, begun: u32, answered: u32, accepted: u32) -> Call<T>
         send_begun: begun,
         send_answered: answered,
         send_accepted: accepted,
+        send_barred: 0,
         other_begun: 0,
     };
     let (state, usage) = (StateWrites::default(), Usage::default());

@@ -209,3 +209,28 @@ async fn a_row_that_is_too_old_expires_and_its_turn_with_it() {
     let next = host.platform("hook").say("m2", "c", "fresh").await;
     assert_eq!(site.turn_at_rest(&next.id, SOON).await.state, "delivered");
 }
+
+#[tokio::test]
+async fn words_that_look_like_a_secret_are_not_sent_and_hold_nobody_up() {
+    let sink = Sink::start().await;
+    let channel =
+        Channel::webhook("hook", &sink.url()).set(".secrets", "outbound-key", "\"env:HOOK_KEY\"");
+    let site = Site::new(&Config::new().channel(channel))
+        .with_variable("HOOK_KEY", "Y2FuYXJ5LWtleS03ZjNhOWIyMWQ0");
+    let host = site.start().await;
+    let platform = host.platform("hook");
+    for (n, words) in ["{secret.outbound-key}", "Y2FuYXJ5LWtleS03ZjNhOWIyMWQ0"].iter().enumerate() {
+        let asked = platform.say(&format!("m{n}"), "c", words).await;
+        let behind = platform.say(&format!("b{n}"), "c", "behind").await;
+        assert_eq!(site.turn_at_rest(&behind.id, SOON).await.state, "delivered");
+        assert_eq!(site.turn_at_rest(&asked.id, SOON).await.state, "failed");
+        let row = site.rows_of(&asked.id).await.remove(0);
+        assert_eq!((row.state.as_str(), row.attempts), ("dead", 1));
+        assert_eq!(row.code.as_deref(), Some("carries_secret"));
+    }
+    let texts: Vec<_> = sink.arrivals().iter().map(|one| one.text().to_owned()).collect();
+    assert!(
+        texts.iter().all(|text| !text.contains("secret") && !text.contains("Y2Fu")),
+        "{texts:?}"
+    );
+}

@@ -216,7 +216,7 @@ impl Egress {
     /// All that is decided without the network.
     async fn ready(
         &self,
-        wire: &Wire,
+        wire: &mut Wire,
         files: &mut CallFiles,
         target: &BoundTarget,
         request: &EgressRequest,
@@ -231,8 +231,10 @@ impl Egress {
         }
         let mut headers = header::read(&request.headers, &target.injected_headers())
             .map_err(|why| denied(format!("the request {why}")))?;
-        scan::scan(&self.room.guard, request)
-            .map_err(|why| denied(format!("the request {why}")))?;
+        if let Err(why) = scan::scan(&self.room.guard, request) {
+            wire.barred += u32::from(permit.effect == Effect::Send);
+            return Err(denied(format!("the request {why}")));
+        }
         let mut body = Building::new(self, files);
         match &request.body {
             None => {}

@@ -58,6 +58,8 @@ pub(in crate::sandbox) struct Wire {
     pub(in crate::sandbox) fetches: u32,
     /// Refused before anything left.
     pub(in crate::sandbox) denied: u32,
+    /// Of those, how many on `send` routes for what they carry.
+    pub(super) barred: u32,
     pub(in crate::sandbox) bytes_out: u64,
     pub(in crate::sandbox) bytes_in: u64,
 }
@@ -91,6 +93,7 @@ impl Wire {
             send_begun: count(sends()),
             send_answered: count(sends().filter(|e| e.answered.is_some())),
             send_accepted: count(sends().filter(|e| e.answered.is_some_and(accepted))),
+            send_barred: self.barred,
             other_begun: count(others),
         }
     }

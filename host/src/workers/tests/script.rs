@@ -127,6 +127,7 @@ impl ScriptedAdapter {
             send_begun: begun,
             send_answered: accepted,
             send_accepted: accepted,
+            send_barred: 0,
             other_begun: 0,
         };
         let (state, usage) = (StateWrites::default(), Usage::default());
