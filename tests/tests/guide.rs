@@ -1,4 +1,5 @@
-//! The guide for adapter authors: every command in it is run, as it stands there.
+//! What the pages tell people to type: every command of the guide for adapter authors is run as it
+//! stands there, and every config of the page about channels is checked.
 
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 #![allow(
@@ -11,13 +12,14 @@ use std::process::Command;
 
 use lastword_tests::harness::built::{binary, component, repository};
 
-/// The commands of a page, block after block.
-fn commands(page: &str) -> Vec<String> {
+/// The blocks of a page in one language, in order.
+fn blocks_of(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}");
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
     for line in page.lines() {
         match (&mut open, line) {
-            (None, "```sh") => open = Some(String::new()),
+            (None, line) if line == fence => open = Some(String::new()),
             (Some(_), "```") => blocks.extend(open.take()),
             (Some(block), line) => {
                 block.push_str(line);
@@ -49,7 +51,7 @@ fn run(folder: &Path, block: &str) -> String {
 fn every_command_of_the_guide_does_what_it_says() {
     let docs = repository().join("docs");
     let page = std::fs::read_to_string(docs.join("writing-an-adapter.md")).unwrap();
-    let blocks = commands(&page);
+    let blocks = blocks_of(&page, "sh");
     let folder = tempfile::tempdir().unwrap();
     let server = docs.join("examples").join("chat_server.py");
     std::fs::copy(server, folder.path().join("chat_server.py")).unwrap();
@@ -101,5 +103,35 @@ fn a_tool_that_is_missing_is_named_with_how_to_get_it() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains(sentence), "{told}");
+    }
+}
+
+#[test]
+fn every_config_of_the_page_about_channels_would_start() {
+    let docs = repository().join("docs");
+    let page = std::fs::read_to_string(docs.join("channels.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let adapters = folder.path().join("adapters");
+    std::fs::create_dir(&adapters).unwrap();
+    for name in ["telegram", "matrix", "webhook"] {
+        std::fs::copy(component(name), adapters.join(format!("{name}.wasm"))).unwrap();
+    }
+    let configs = blocks_of(&page, "toml");
+    assert!(configs.len() >= 5, "{}", configs.len());
+    for config in configs {
+        std::fs::write(folder.path().join("lastword.toml"), &config).unwrap();
+        let checked = Command::new(binary())
+            .arg("check")
+            .current_dir(folder.path())
+            .env("TELEGRAM_TOKEN", "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw")
+            .env("TELEGRAM_WEBHOOK_SECRET", "a_secret_of_ones_own")
+            .env("MATRIX_TOKEN", "syt_a_token_of_nobody")
+            .env("HOOK_IN", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+            .env("HOOK_OUT", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+            .output()
+            .unwrap();
+        let shown = [checked.stdout, checked.stderr].concat();
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(checked.status.success(), "{config}\n{shown}");
     }
 }

@@ -78,7 +78,7 @@ fn print_channel(channel: &ChannelCheck, output: &mut Output<'_>) -> Result<(), 
         output.line(&format!("channel {name}: would serve, with {adapter} {version}"))?;
     } else {
         let (code, reason) = (text(&channel.code), text(&channel.reason));
-        output.line(&format!("channel {name}: would be refused ({code}): {reason}"))?;
+        output.paragraph(&format!("channel {name}: would be refused ({code}): {reason}"))?;
     }
     channel.notes.iter().try_for_each(|note| output.line(&format!("  note: {note}")))
 }

@@ -102,6 +102,17 @@ impl Output<'_> {
         Ok(())
     }
 
+    /// A sentence for people that may go on over lines of its own, such as those of a config. What
+    /// follows the first is indented: no line of others looks like one of ours.
+    pub(super) fn paragraph(&mut self, text: &str) -> Result<(), Failure> {
+        let mut lines = text.lines();
+        writeln!(self.to, "{}", shown(lines.next().unwrap_or_default()))?;
+        for line in lines {
+            writeln!(self.to, "    {}", shown(line))?;
+        }
+        Ok(())
+    }
+
     /// A table for people.
     pub(super) fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
         for line in self.table_lines(head, rows) {
@@ -203,6 +214,15 @@ mod tests {
         let safe = shown(hostile);
         assert!(!safe.chars().any(is_hostile), "{safe}");
         assert_eq!(shown("Grüße 🎉"), "Grüße 🎉");
+    }
+
+    #[test]
+    fn a_sentence_that_goes_on_does_so_indented_and_still_as_text() {
+        let mut bytes = Vec::new();
+        let text = "make it say:\n[x]\r\nhost: right\u{1b}[2J";
+        Output { form: Form::Human, to: &mut bytes }.paragraph(text).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text, "make it say:\n    [x]\n    host: right\\u{1b}[2J\n");
     }
 
     #[test]
