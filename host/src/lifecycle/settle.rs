@@ -7,8 +7,8 @@ use super::delivery::{DeliveryLimits, code};
 use super::message::DeliveryKind;
 use super::retry;
 
-/// How long the platform drops a repeated `delivery-id`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// How long the platform drops a repeated `delivery-id`. The weaker promise is the lesser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Idempotency {
     #[default]
@@ -46,6 +46,9 @@ pub struct OpenRow {
     /// `refused` or `unsupported` ended the asking.
     pub asking_over: bool,
     pub since_first_attempt_ms: u64,
+    /// The weakest promise under which one of its attempts was claimed: a generation that promises
+    /// more sent nothing of what another one lost.
+    pub repeats: Idempotency,
     /// Its turn is aborted, ended or on a newer try; never so for free rows.
     pub unwanted: bool,
 }
@@ -80,7 +83,7 @@ pub fn decide(row: &OpenRow, means: &SettleMeans, limits: &DeliveryLimits) -> Se
         };
     }
     let spent = row.attempts >= limits.tries_max;
-    let (window, has_key) = match means.idempotency {
+    let (window, has_key) = match means.idempotency.min(row.repeats) {
         Idempotency::Always => (true, true),
         Idempotency::ForMs(for_ms) => (row.since_first_attempt_ms < for_ms, true),
         Idempotency::None => (false, false),

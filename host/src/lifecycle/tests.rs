@@ -231,6 +231,7 @@ fn open(attempts: u32, asked: u32, since_ms: u64) -> OpenRow {
         asked,
         asking_over: false,
         since_first_attempt_ms: since_ms,
+        repeats: Idempotency::Always,
         unwanted: false,
     }
 }
@@ -254,6 +255,24 @@ fn an_open_unknown_is_settled_by_key_then_by_asking_then_by_policy() {
     assert!(matches!(asked_out, Settle::Hold { .. }), "asked 8 times without an answer");
     let none = SettleMeans::default();
     assert!(matches!(decide(&open(1, 0, 0), &none, &limits), Settle::Hold { .. }));
+}
+
+#[test]
+fn a_row_is_settled_by_the_weakest_promise_that_it_was_ever_sent_under() {
+    let limits = DeliveryLimits::default();
+    let by_key = Settle::Resend { possible_double: false };
+    let kinds = [Idempotency::None, Idempotency::ForMs(500), Idempotency::Always];
+    for serves in kinds {
+        for claimed in kinds {
+            let means = SettleMeans { idempotency: serves, ..SettleMeans::default() };
+            let row = OpenRow { repeats: claimed, ..open(1, 0, 400) };
+            let drops = serves != Idempotency::None && claimed != Idempotency::None;
+            assert_eq!(decide(&row, &means, &limits) == by_key, drops, "{serves:?} {claimed:?}");
+            let late = OpenRow { repeats: claimed, ..open(1, 0, 500) };
+            let always = serves == Idempotency::Always && claimed == Idempotency::Always;
+            assert_eq!(decide(&late, &means, &limits) == by_key, always, "{serves:?} {claimed:?}");
+        }
+    }
 }
 
 #[test]

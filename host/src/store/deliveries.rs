@@ -11,7 +11,7 @@ use crate::lifecycle::delivery::{
 };
 use crate::lifecycle::id::{ChannelName, ClaimToken, DeliveryId, TurnId};
 use crate::lifecycle::message::{OutboundMessage, Place, Reply};
-use crate::lifecycle::settle::{self, OpenRow, Settle};
+use crate::lifecycle::settle::{self, Idempotency, OpenRow, Settle};
 
 /// Rows that one claim looks at: those that come to rest instead of going out do not hide the one
 /// that may go, and no claim holds the writer for long.
@@ -246,6 +246,7 @@ impl Step<'_> {
             asked: row.asked,
             asking_over: row.asking_over,
             since_first_attempt_ms,
+            repeats: row.repeats,
             unwanted: row.unwanted,
         };
         Some((settle::decide(&open, &rules.means, &rules.delivery), open))
@@ -319,6 +320,12 @@ impl Step<'_> {
         let now_ms = self.now.wall_ms;
         let expires = self.now.mono_ms.saturating_add(ms(lease.lease_ms));
         let call = row.call.saturating_add(1);
+        let repeats = self.channels.by_id.get(&row.channel).map(|it| it.means.idempotency);
+        let repeats_ms = match repeats {
+            Some(Idempotency::Always) => NEVER_MS,
+            Some(Idempotency::ForMs(for_ms)) => ms(for_ms),
+            Some(Idempotency::None) | None => 0,
+        };
         self.execute(
             "UPDATE delivery SET state = 1, call = ?2, attempts = attempts + 1,
                waits_for_channel = 0, claim_boot = ?3, claim_token = ?4, claim_expires = ?5,
@@ -326,6 +333,9 @@ impl Step<'_> {
                  CASE WHEN first_attempt_at_ms IS NULL THEN ?3 ELSE first_attempt_boot END,
                first_attempt_mono_ms =
                  CASE WHEN first_attempt_at_ms IS NULL THEN ?7 ELSE first_attempt_mono_ms END,
+               repeats_ms =
+                 CASE WHEN first_attempt_at_ms IS NULL THEN ?8
+                      ELSE min(coalesce(repeats_ms, ?8), ?8) END,
                first_attempt_at_ms = coalesce(first_attempt_at_ms, ?6)
              WHERE id = ?1",
             rusqlite::params![
@@ -335,7 +345,8 @@ impl Step<'_> {
                 token.0,
                 expires,
                 now_ms,
-                self.now.mono_ms
+                self.now.mono_ms,
+                repeats_ms
             ],
         )?;
         self.row_moved(row, state, call, None)?;

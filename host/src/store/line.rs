@@ -10,6 +10,7 @@ use super::turns::UnwantedRows;
 use crate::lifecycle::delivery::{self, DeliveryEvent, DeliveryState, code};
 use crate::lifecycle::id::{DeliveryId, TurnId};
 use crate::lifecycle::message::DeliveryKind;
+use crate::lifecycle::settle::Idempotency;
 use crate::lifecycle::turn::{self, TurnEvent, TurnState};
 
 use super::face::StoreError;
@@ -39,14 +40,26 @@ pub(super) struct RowFacts {
     /// The boot and its monotonic clock at that time.
     pub(super) first_attempt_mono: Option<(i64, i64)>,
     pub(super) claim_token: Option<i64>,
+    /// The weakest promise that its attempts were claimed under.
+    pub(super) repeats: Idempotency,
 }
 
 const ROW: &str = "SELECT d.id, d.nonce, d.channel_id, d.conversation_id, d.turn_id, t.nonce,
     d.kind, d.reply, d.part, d.state, d.maybe_sent,
     d.turn_id IS NOT NULL AND (t.state NOT IN (1, 2) OR t.try != d.turn_try),
     d.call, d.attempts, d.free_returns, d.moves, d.asked, d.asking_over, d.created_at_ms,
-    d.first_attempt_at_ms, d.claim_token, d.first_attempt_boot, d.first_attempt_mono_ms
+    d.first_attempt_at_ms, d.claim_token, d.first_attempt_boot, d.first_attempt_mono_ms,
+    d.repeats_ms
   FROM delivery d LEFT JOIN turn t ON t.id = d.turn_id WHERE d.id = ?1";
+
+/// See `repeats_ms` of the schema.
+fn repeats(for_ms: Option<i64>) -> Idempotency {
+    match for_ms {
+        None | Some(NEVER_MS) => Idempotency::Always,
+        Some(for_ms) if for_ms > 0 => Idempotency::ForMs(for_ms.unsigned_abs()),
+        Some(_) => Idempotency::None,
+    }
+}
 
 impl Step<'_> {
     pub(super) fn row(&self, number: i64) -> Result<Option<RowFacts>> {
@@ -74,6 +87,7 @@ impl Step<'_> {
                 first_attempt_at_ms: r.get(19)?,
                 first_attempt_mono: first.0.zip(first.1),
                 claim_token: r.get(20)?,
+                repeats: repeats(r.get(23)?),
             };
             Ok((facts, r.get::<_, i64>(6)?, r.get::<_, i64>(9)?))
         })?;

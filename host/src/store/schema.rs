@@ -12,7 +12,7 @@ use super::face::StoreError;
 /// In the file's header, so that a stranger's SQLite file is not taken for a store.
 const APPLICATION_ID: i64 = 0x4c57_4f44;
 /// In order; the schema's number is how many have run.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0011.sql"),
     include_str!("migrations/0012.sql"),
+    include_str!("migrations/0013.sql"),
 ];
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of the writer, and of each reader, in KiB.
