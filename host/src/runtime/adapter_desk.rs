@@ -20,9 +20,7 @@ impl AdapterDesk for HostDesk {
 
     async fn roll_back(&self, channel: ChannelName, by: String) -> Result<Value, NotReloaded> {
         let back = self.generations.roll_back(&channel, &by).await;
-        let none = || {
-            format!("channel \"{channel}\" has no generation to go back to since the host started")
-        };
+        let none = || format!("channel \"{channel}\" has no version to go back to");
         back.map_err(|why| not_reloaded(why, none))
     }
 }

@@ -60,6 +60,10 @@ fn of_store(document: &Value, found: &mut Vec<Need>) {
 
 /// A version that was looked at and does not serve.
 fn of_generation(channel: &Value, found: &mut Vec<Need>) {
+    // Where nothing serves, that says it.
+    if text(channel, "state") == "refused" {
+        return;
+    }
     let refused = channel.pointer("/generation/refused").filter(|why| !why.is_null());
     let Some(why) = refused.map(|why| text(why, "reason")) else { return };
     let name = text(channel, "name");

@@ -32,7 +32,7 @@ const BINDINGS_AT_ONCE: usize = 8;
 /// One channel of the config after start.
 pub(super) enum Started {
     Serving(Box<Ready>),
-    Refused(RefusedChannel),
+    Refused(RefusedVersion),
 }
 
 /// An admitted component, and the publisher whose signature it carries.
@@ -186,6 +186,17 @@ pub(super) fn verify(channel: &ChannelConfig, digest: &str) -> Result<(), Refuse
     }
 }
 
+/// Bytes that were gone back from do not serve again by themselves.
+pub(super) fn taken_back(name: &ChannelName) -> RefusedChannel {
+    refused(
+        super::generations::ROLLED_BACK,
+        format!(
+            "these bytes served, were taken back, and are not tried again by themselves: put a \
+             mended version in their place, or `lastword adapter reload {name}` tries them once more"
+        ),
+    )
+}
+
 /// What is known of the last run.
 pub(super) struct LastRun<'a> {
     pub(super) book: &'a Book,
@@ -200,7 +211,10 @@ pub(super) async fn start(stage: &Stage, config: &Config, last: LastRun<'_>) -> 
     let bindings = config.channels.values().map(|channel| async move {
         let started = match adapters.get(&(channel.adapter.clone(), rules::isolation(channel))) {
             Some(found) => start_one(stage, config, channel, found, last).await,
-            None => Err(refused("adapter_missing", "its adapter was not looked at")),
+            None => {
+                let why = refused("adapter_missing", "its adapter was not looked at");
+                Err(refused_version(stage, None, why, None))
+            }
         };
         (channel.name.clone(), report(&channel.name, started))
     });
@@ -209,7 +223,7 @@ pub(super) async fn start(stage: &Stage, config: &Config, last: LastRun<'_>) -> 
     stream::iter(bindings).buffer_unordered(BINDINGS_AT_ONCE).collect().await
 }
 
-fn report(name: &ChannelName, started: Result<Ready, RefusedChannel>) -> Started {
+fn report(name: &ChannelName, started: Result<Ready, RefusedVersion>) -> Started {
     match started {
         Ok(ready) => {
             let Serving { adapter, .. } = &ready.serving;
@@ -289,7 +303,7 @@ async fn start_one(
     channel: &ChannelConfig,
     found: &Found,
     last: &LastRun<'_>,
-) -> Result<Ready, RefusedChannel> {
+) -> Result<Ready, RefusedVersion> {
     let entry = last.book.of(&channel.name);
     let entry = entry.as_ref();
     let fresh = start_fresh(stage, config, channel, found, entry).await;
@@ -301,18 +315,31 @@ async fn start_one(
         (Some(entry), Some(kept))
             if entry.file == channel.adapter && found.digest.as_ref() != Some(&entry.sha256) =>
         {
-            start_kept(stage, config, channel, kept, entry).await
+            bind_kept(stage, (config, channel), (kept, &entry.sha256), None).await.ok()
         }
         _ => None,
     };
-    let Some(serving) = again else { return Err(refusal) };
-    let instead_of = RefusedVersion {
-        at_ms: stage.env.now().wall_ms,
-        digest: found.digest.clone(),
-        code: refusal.code,
-        reason: refusal.reason,
-    };
-    Ok(Ready { serving, instead_of: Some(instead_of) })
+    let refusal = refused_version(stage, found.digest.clone(), refusal, entry);
+    match again {
+        Some(serving) => Ok(Ready { serving, instead_of: Some(refusal) }),
+        None => Err(refusal),
+    }
+}
+
+/// What stood refused before this start stands since then.
+fn refused_version(
+    stage: &Stage,
+    digest: Option<String>,
+    RefusedChannel { code, reason }: RefusedChannel,
+    entry: Option<&Entry>,
+) -> RefusedVersion {
+    let standing = entry.and_then(|entry| entry.refused.as_ref());
+    match standing.filter(|it| it.code == code && it.digest == digest) {
+        // How it broke is known from the time when it did.
+        Some(standing) if code == super::generations::ROLLED_BACK => standing.clone(),
+        Some(standing) => RefusedVersion { at_ms: standing.at_ms, digest, code, reason },
+        None => RefusedVersion { at_ms: stage.env.now().wall_ms, digest, code, reason },
+    }
 }
 
 async fn start_fresh(
@@ -325,31 +352,32 @@ async fn start_fresh(
     let vetted = found.admitted.as_ref().map_err(Clone::clone)?;
     let digest = vetted.adapter.digest();
     verify(channel, digest)?;
-    let changed = entry.filter(|entry| entry.sha256 != digest);
-    if let Some(why) = changed.and_then(|entry| entry.refused.as_ref())
-        && why.code == super::generations::ROLLED_BACK
-        && why.digest.as_deref() == Some(digest)
-    {
-        return Err(refused(&why.code, why.reason.clone()));
+    if entry.and_then(|entry| entry.taken_back.as_deref()) == Some(digest) {
+        return Err(taken_back(&channel.name));
     }
-    let before = changed.map(Before::of_entry);
+    let before = entry.filter(|entry| entry.sha256 != digest).map(Before::of_entry);
     stage.bind(config, channel, vetted, before.as_ref(), Leave::default()).await
 }
 
-/// What ran last goes on, where its copy is there and nothing was changed against it.
-async fn start_kept(
+/// A component that ran before, from its copy. It is held to the config as it is now like any other:
+/// that it once ran allows it nothing.
+pub(super) async fn bind_kept(
     stage: &Stage,
-    config: &Config,
-    channel: &ChannelConfig,
-    kept: &Kept,
-    entry: &Entry,
-) -> Option<Serving> {
-    let component = kept.get(&entry.sha256, stage.component_bytes_max)?;
-    verify(channel, &component.digest).ok()?;
+    (config, channel): (&Config, &ChannelConfig),
+    (kept, digest): (&Kept, &str),
+    before: Option<&Before>,
+) -> Result<Serving, RefusedChannel> {
+    let component = kept.get(digest, stage.component_bytes_max).ok_or_else(|| {
+        let short = digest.get(..12).unwrap_or(digest);
+        refused("adapter_missing", format!("no copy of the component {short} is left in data_dir"))
+    })?;
+    verify(channel, &component.digest)?;
     let signed = (&config.trust, channel.require_signed);
-    let (copy, on) = (kept.path(&entry.sha256), rules::isolation(channel));
-    let vetted = stage.admit((&copy, on), &component, signed).await.ok()?;
-    stage.bind(config, channel, &vetted, None, Leave::default()).await.ok()
+    let (copy, on) = (kept.path(digest), rules::isolation(channel));
+    let vetted = stage.admit((&copy, on), &component, signed).await?;
+    // It was approved of when it came, and is the lower version by its nature.
+    let leave = Leave { downgrade: true, more: true };
+    stage.bind(config, channel, &vetted, before, leave).await
 }
 
 /// Admits the component of one file.

@@ -90,6 +90,15 @@ async fn a_link_that_takes_the_files_place_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_refused_file_that_is_mended_before_the_first_look_serves() {
+    let rig = Rig::new(watched().set("reload", "watch", &text("1s"))).await;
+    put(&rig.place(), b"no component");
+    let _host = rig.site.start().await;
+    rig.version("1.0.0", json!({}));
+    rig.serves("1.0.0").await;
+}
+
+#[tokio::test]
 async fn a_file_that_was_missing_at_start_serves_once_it_is_there() {
     let rig = Rig::new(watched()).await;
     std::fs::remove_file(rig.place()).unwrap();

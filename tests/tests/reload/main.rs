@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests watch real processes on the real clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with a panic")]
 
+mod back;
 mod files;
 mod identity;
 mod isolation;

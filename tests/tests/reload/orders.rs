@@ -170,6 +170,17 @@ async fn a_channel_that_was_refused_at_start_is_mended_without_a_restart() {
     assert_eq!(posted.status, 503, "{}", posted.text());
     let status = rig.site.status().await;
     assert_eq!(status["channels"][0]["state"], "refused", "{status}");
+    // What is said is why nothing serves now, not why nothing did at the start.
+    rig.version("1.0.0", json!({"check": "problem"}));
+    assert_eq!(rig.reload(&[]).await.code, 4);
+    let status = rig.site.status().await;
+    let reason = status["channels"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("that it is wrong"), "{reason}");
+    let posted = host.platform("a").post("messages", &json!({})).await.unwrap();
+    assert!(posted.status == 503 && posted.text().contains("channel_refused"), "{}", posted.text());
+    let needs = status["needs_a_person"].as_array().unwrap();
+    let whats: Vec<_> = needs.iter().map(|it| &it["what"]).collect();
+    assert_eq!(whats, ["channel_refused"], "{needs:?}");
     rig.version("1.0.0", json!({}));
     rig.reloaded().await;
     assert_eq!(rig.sent_by(&host, "mended").await, "1.0.0");

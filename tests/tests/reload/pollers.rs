@@ -147,6 +147,24 @@ async fn calls_that_run_finish_on_the_generation_that_they_began_on() {
 }
 
 #[tokio::test]
+async fn a_generation_that_drains_is_told_once() {
+    let rig = Rig::new(unwatched().set("limits", "send", &text("5s"))).await;
+    rig.sink.answer_by(|_| Answer::After(Duration::from_secs(4), Box::new(Answer::Take)));
+    let host = rig.site.start().await;
+    for n in 1..=2 {
+        let name = format!("m{n}");
+        host.platform("a").say(&name, &name, &name).await;
+        rig.sink.wait_for(n, SOON).await;
+        rig.version(&format!("1.{n}.0"), json!({}));
+        rig.reloaded().await;
+    }
+    let told = rig.generations().await;
+    let drains = told["draining"].as_array().unwrap();
+    let numbers: Vec<_> = drains.iter().map(|it| it["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2], "{told}");
+}
+
+#[tokio::test]
 async fn few_generations_have_calls_at_once_and_a_further_swap_waits_for_one_to_end() {
     let rig = Rig::new(unwatched()).await;
     rig.sink.answer_by(|_| Answer::After(Duration::from_secs(2), Box::new(Answer::Take)));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lastword_tests::harness::{Config, changeling, eventually, put};
 use minisign::KeyPair;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Rig, SOON, channel, unwatched, watched};
 
@@ -24,8 +24,12 @@ fn beside(component: &Path) -> PathBuf {
 }
 
 /// A version beside the file's place, with its signature, and both as bytes.
-async fn signed(rig: &Rig, publisher: &KeyPair, version: &str) -> (Vec<u8>, String) {
-    let bytes = changeling(version, json!({}));
+async fn signed(
+    rig: &Rig,
+    publisher: &KeyPair,
+    (version, nature): (&str, Value),
+) -> (Vec<u8>, String) {
+    let bytes = changeling(version, nature);
     let made = rig.site.path().join("made.wasm");
     put(&made, &bytes);
     let made = made.to_str().unwrap();
@@ -39,6 +43,10 @@ async fn signed(rig: &Rig, publisher: &KeyPair, version: &str) -> (Vec<u8>, Stri
 
 /// Puts a version in place, its signature first, as who takes both from a publisher does.
 async fn publish(rig: &Rig, publisher: &KeyPair, version: &str) {
+    publish_as(rig, publisher, (version, json!({}))).await;
+}
+
+async fn publish_as(rig: &Rig, publisher: &KeyPair, version: (&str, Value)) {
     let (bytes, signature) = signed(rig, publisher, version).await;
     put(&beside(&rig.place()), signature.as_bytes());
     put(&rig.place(), &bytes);
@@ -120,4 +128,34 @@ async fn a_publisher_that_an_order_took_out_of_trust_comes_back_by_no_changed_fi
     assert_eq!(rig.sent_by(&host, "still").await, "1.2.0");
     publish(&rig, &stays, "1.3.0").await;
     rig.serves("1.3.0").await;
+}
+
+#[tokio::test]
+async fn a_publisher_that_an_order_took_out_of_trust_comes_back_by_no_way_back() {
+    let (left, stays) = (publisher(), publisher());
+    let rig = Rig::new(unwatched()).await;
+    let of = |publishers: &[&KeyPair]| {
+        trusting(unwatched(), publishers).channel(channel(rig.sink.origin()))
+    };
+    rig.site.configure(&of(&[&left, &stays]));
+    publish(&rig, &left, "1.0.0").await;
+    let host = rig.site.start().await;
+    rig.site.configure(&of(&[&stays]));
+    publish_as(&rig, &stays, ("1.1.0", json!({"send": "trap"}))).await;
+    assert_eq!(rig.reloaded().await["version"], "1.1.0");
+    let end = rig.site.cli(&["adapter", "rollback", "a"]).await;
+    assert!(end.code == 4 && end.stderr.contains("does not name"), "{}", end.stderr);
+    for n in 0..3 {
+        let name = format!("m{n}");
+        host.platform("a").say(&name, &name, &name).await;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    eventually("it is said", SOON, || async {
+        rig.site.log().contains("there is no going back").then_some(())
+    })
+    .await;
+    assert_eq!(rig.version_that_serves().await, "1.1.0", "broken, and trusted");
+    publish(&rig, &stays, "1.2.0").await;
+    assert_eq!(rig.reloaded().await["version"], "1.2.0");
+    assert_eq!(rig.sent_by(&host, "mended").await, "1.2.0");
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::super::channels::Serving;
+use super::generation::Cause;
 use super::served::RefusedVersion;
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
@@ -43,6 +44,10 @@ pub(in crate::runtime) struct Entry {
     /// The last version that was not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::runtime) refused: Option<RefusedVersion>,
+    /// Bytes that were gone back from. They serve again by order only, whatever else is refused or
+    /// started meanwhile; forgotten once they serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::runtime) taken_back: Option<String>,
     pub(in crate::runtime) manifest: Manifest,
 }
 
@@ -56,6 +61,12 @@ pub(in crate::runtime) struct Grant {
 pub(in crate::runtime) struct Previous {
     pub(in crate::runtime) sha256: String,
     pub(in crate::runtime) version: String,
+}
+
+impl Previous {
+    fn of(entry: &Entry) -> Self {
+        Self { sha256: entry.sha256.clone(), version: entry.manifest.version.clone() }
+    }
 }
 
 /// The file, and what stands in it.
@@ -126,40 +137,49 @@ impl Book {
         self.lock().channels.get(&channel.0).cloned()
     }
 
-    /// What serves now, and what is kept to go back to.
-    pub(in crate::runtime) fn serves(&self, serving: &Serving, previous: Option<&Serving>) {
+    /// What serves now. What ran before it is gone back to, unless it is what broke; where the bytes
+    /// are the same, that is what ran before those bytes.
+    pub(in crate::runtime) fn serves(&self, serving: &Serving, cause: Cause) {
+        let manifest = serving.adapter.manifest().clone();
+        let sha256 = serving.adapter.digest().to_owned();
+        let mut contents = self.lock();
+        let name = serving.config.name.0.clone();
+        let known = contents.channels.get(&name);
+        let same = known.filter(|known| known.sha256 == sha256);
+        let other = known.filter(|known| known.sha256 != sha256);
+        // Started again: since when it serves, and what was refused, is still true.
+        let again = same.filter(|_| cause == Cause::Start);
+        let left = other.filter(|_| matches!(cause, Cause::Rollback | Cause::Broken));
         let entry = Entry {
             file: serving.config.adapter.clone(),
-            sha256: serving.adapter.digest().to_owned(),
-            since: time(self.0.env.now().wall_ms),
+            since: again.map_or_else(|| time(self.0.env.now().wall_ms), |it| it.since.clone()),
             grant: Grant {
                 targets: serving.config.grants.targets.clone(),
                 private_targets: serving.config.grants.private_targets.clone(),
             },
-            previous: previous.map(|it| Previous {
-                sha256: it.adapter.digest().to_owned(),
-                version: it.adapter.manifest().version.clone(),
-            }),
-            refused: None,
-            manifest: serving.adapter.manifest().clone(),
+            previous: match same {
+                Some(same) => same.previous.clone(),
+                None => other.filter(|_| cause != Cause::Broken).map(Previous::of),
+            },
+            refused: again.and_then(|it| it.refused.clone()),
+            taken_back: match left {
+                Some(left) => Some(left.sha256.clone()),
+                None => known.and_then(|it| it.taken_back.clone()).filter(|it| *it != sha256),
+            },
+            sha256,
+            manifest,
         };
-        let mut contents = self.lock();
-        let name = serving.config.name.0.clone();
-        if let Some(known) = contents.channels.get(&name)
-            && previous.is_none()
-            && known.sha256 == entry.sha256
-        {
-            // Started again: since when it serves, and what was refused, is still true.
-            let entry = Entry {
-                since: known.since.clone(),
-                previous: known.previous.clone(),
-                refused: known.refused.clone(),
-                ..entry
-            };
-            contents.channels.insert(name, entry);
-            return;
-        }
         contents.channels.insert(name, entry);
+    }
+
+    /// What is gone back to.
+    pub(in crate::runtime) fn previous(&self, channel: &ChannelName) -> Option<Previous> {
+        self.lock().channels.get(&channel.0)?.previous.clone()
+    }
+
+    /// The bytes that were gone back from.
+    pub(in crate::runtime) fn taken_back(&self, channel: &ChannelName) -> Option<String> {
+        self.lock().channels.get(&channel.0)?.taken_back.clone()
     }
 
     /// A version was not taken. Nothing is noted of a channel that never served.

@@ -68,12 +68,11 @@ pub(in crate::runtime) struct Generation {
     name: ChannelName,
     facts: AdapterFacts,
     means: Means,
-    began: std::time::Duration,
     running: AtomicUsize,
     /// Ends its poll, once another one polls.
     retired: StopHandle,
-    /// None where there is nothing to go back to.
-    trial: Option<Mutex<Trial>>,
+    /// None where there is nothing to go back to. Shared by generations of the same bytes.
+    pub(super) trial: Option<Arc<Mutex<Trial>>>,
 }
 
 impl Drop for Generation {
@@ -97,7 +96,7 @@ impl Generation {
         serving: Arc<Serving>,
         number: u64,
         cause: Cause,
-        trial: Option<Trial>,
+        trial: Option<Arc<Mutex<Trial>>>,
     ) -> Arc<Self> {
         means.live.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
@@ -107,11 +106,10 @@ impl Generation {
             name: serving.config.name.clone(),
             facts: facts(&serving),
             serving,
-            began: means.env.elapsed(),
             means,
             running: AtomicUsize::new(0),
             retired: StopHandle::new(),
-            trial: trial.map(Mutex::new),
+            trial,
         })
     }
 
@@ -167,10 +165,10 @@ impl Generation {
 
     fn judge<T>(&self, export: &'static str, call: &Call<T>) {
         let Some(trial) = &self.trial else { return };
-        let age = self.means.env.elapsed().saturating_sub(self.began);
+        let now = self.means.env.elapsed();
         let (health, words) = health(call);
         let verdict =
-            trial.lock().unwrap_or_else(PoisonError::into_inner).tell(age, export, health);
+            trial.lock().unwrap_or_else(PoisonError::into_inner).tell(now, export, health);
         match verdict {
             Verdict::GoesOn => {}
             Verdict::Broken => {

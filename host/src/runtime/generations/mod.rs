@@ -9,6 +9,7 @@
 //! by whose rules it was claimed, so that what a lost answer means is never judged by one manifest
 //! and caused by another.
 
+mod back;
 pub(in crate::runtime) mod book;
 pub(in crate::runtime) mod compare;
 mod generation;
@@ -24,13 +25,13 @@ mod watch;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::channels::{Serving, Stage, Started, StartedChannels, refused, verify};
+use super::channels::{Serving, Stage, Started, StartedChannels, refused, taken_back, verify};
 use super::metrics::CallMeter;
 use super::rules;
 use crate::config::{ChannelConfig, Config};
@@ -46,7 +47,7 @@ use generation::{Broken, Generation, Means};
 use kept::Kept;
 use obeyed::Obeyed;
 use queue::Queue;
-use served::{DRAINING_MAX, Keep, RefusedVersion, Served};
+use served::{DRAINING_MAX, RefusedVersion, Served};
 use source::Component;
 use trial::Trial;
 
@@ -130,15 +131,18 @@ impl Generations {
                 Started::Serving(ready) => {
                     let number = served.next_number();
                     let serving = Arc::new(ready.serving);
-                    book.serves(&serving, None);
+                    book.serves(&serving, Cause::Start);
                     let first = Generation::new(means.clone(), serving, number, Cause::Start, None);
-                    served.swap(&first, Keep::Nothing);
+                    served.swap(&first);
                     if let Some(why) = ready.instead_of {
                         book.refused(&name, &why);
                         served.note_refusal(why);
                     }
                 }
-                Started::Refused(why) => served.refuse(why),
+                Started::Refused(why) => {
+                    book.refused(&name, &why);
+                    served.note_refusal(why);
+                }
             }
             let (turn, queue, obeyed) = Default::default();
             (name, Slot { served, turn, queue, obeyed })
@@ -178,7 +182,15 @@ impl Generations {
 
     /// For `status`: the generations of each channel.
     pub(super) fn told(&self) -> BTreeMap<String, Value> {
-        self.all().map(|(name, served)| (name.0.clone(), served.told())).collect()
+        let told = self.all().map(|(name, served)| {
+            let mut told = served.told();
+            // Of a run before there is a copy.
+            if let Some(kept) = self.0.book.previous(name).filter(|_| told["previous"].is_null()) {
+                told["previous"] = json!({"digest": kept.sha256, "version": kept.version});
+            }
+            (name.0.clone(), told)
+        });
+        told.collect()
     }
 
     /// Why `lastword.lock` could not be written the last time.
@@ -227,7 +239,11 @@ impl Generations {
             let RefusedChannel { code, reason } = why.clone();
             let at_ms = self.0.env.now().wall_ms;
             let refusal = RefusedVersion { at_ms, digest, code, reason };
-            self.note_refusal(name, slot, refusal).await;
+            // A person who asks again is told again; a file that is looked at again tells nothing new.
+            let told = matches!(ask, Ask::File { .. }) && slot.served.stands_refused(&refusal);
+            if !told {
+                self.note_refusal(name, slot, refusal).await;
+            }
         }
         swapped
     }
@@ -241,7 +257,7 @@ impl Generations {
     ) -> Result<Value, NotSwapped> {
         let inner = &self.0;
         let current = slot.served.current();
-        let (config, channel) = self.config_for(name, (slot, current.as_deref()), ask).await?;
+        let (config, channel) = self.config_for(name, slot, ask).await?;
         let component = inner.stage.read(&channel.adapter).await.map_err(NotSwapped::Refused)?;
         *digest = Some(component.digest.clone());
         let leave = match ask {
@@ -254,6 +270,9 @@ impl Generations {
                 if serves == Some(component.digest.as_str()) {
                     self.forget_refusal(name, slot).await;
                     return Err(NotSwapped::Same);
+                }
+                if inner.book.taken_back(name).as_ref() == Some(&component.digest) {
+                    return Err(NotSwapped::Refused(taken_back(name)));
                 }
                 Leave::default()
             }
@@ -270,7 +289,7 @@ impl Generations {
             Ask::File { .. } => Cause::File,
             Ask::Order { .. } => Cause::Order,
         };
-        let swapped = self.swap(slot, Arc::new(serving), cause, Keep::Old).await;
+        let swapped = self.swap(slot, Arc::new(serving), cause).await;
         inner.kept.settled(&staged);
         if let (Ok(_), Ask::Order { .. }) = (&swapped, ask) {
             slot.obeyed.set(config);
@@ -303,13 +322,12 @@ impl Generations {
         slot: &Slot,
         serving: Arc<Serving>,
         cause: Cause,
-        keep: Keep,
     ) -> Result<Value, RefusedChannel> {
         self.wait_for_room(slot).await?;
         let inner = &self.0;
         let served = &slot.served;
         let number = served.next_number();
-        let trial = (keep == Keep::Old && served.current().is_some()).then(Trial::default);
+        let trial = self.trial(served.current().as_deref(), &serving, cause);
         let next = Generation::new(inner.means.clone(), serving, number, cause, trial);
         served.announce(&next);
         let rules = rules_of(&next.serving, number);
@@ -320,14 +338,13 @@ impl Generations {
         }
         let was_refused = served.refused().is_some();
         let old = served.current();
-        served.swap(&next, keep);
+        served.swap(&next);
         if was_refused {
             let (channel, by) = (served.name.clone(), HoldBy::Refused);
             // For whoever is shown the channel only; the next start clears it in any case.
             let _ = inner.store.run(Command::HoldChannel { channel, by, fault: None }).await;
         }
-        let previous = old.as_ref().filter(|_| keep == Keep::Old).map(|it| &*it.serving);
-        inner.book.serves(&next.serving, previous);
+        inner.book.serves(&next.serving, cause);
         if let Some(workers) = inner.workers.get() {
             workers.renewed(&served.name);
         }
@@ -335,6 +352,26 @@ impl Generations {
         drop(old);
         self.write_book().await;
         Ok(next.told())
+    }
+
+    /// Whether the first calls are watched. Where the bytes are the same, as they are already; what a
+    /// person went back to is not taken away by itself.
+    fn trial(
+        &self,
+        current: Option<&Generation>,
+        next: &Serving,
+        cause: Cause,
+    ) -> Option<Arc<Mutex<Trial>>> {
+        let current = current?;
+        if current.digest() == next.adapter.digest() {
+            return current.trial.clone();
+        }
+        match cause {
+            Cause::File | Cause::Order => {
+                Some(Arc::new(Mutex::new(Trial::new(self.0.env.elapsed()))))
+            }
+            Cause::Start | Cause::Rollback | Cause::Broken => None,
+        }
     }
 
     /// Nobody knows which rules the store obeys after a command that failed. Until it is told those
@@ -371,60 +408,6 @@ impl Generations {
             self.0.env.sleep(DRAIN_LOOK).await;
         }
         Ok(())
-    }
-
-    /// Goes back to the generation before.
-    ///
-    /// # Errors
-    /// [`NotSwapped::Same`] where there is none.
-    pub(super) async fn roll_back(
-        &self,
-        name: &ChannelName,
-        by: &str,
-    ) -> Result<Value, NotSwapped> {
-        let (this, name) = (self.clone(), name.clone());
-        let by = by.to_owned();
-        // On a task of its own: half of it must not be left to whoever asked.
-        let task = self.0.env.spawn(async move {
-            let slot = this.slot(&name).map_err(NotSwapped::Refused)?;
-            let _turn = slot.turn.lock().await;
-            let Some(previous) = slot.served.previous() else { return Err(NotSwapped::Same) };
-            tracing::info!(channel = %name, by, "going back to the generation before");
-            let serving = Arc::clone(&previous.serving);
-            let swapped = this.swap(slot, serving, Cause::Rollback, Keep::Old).await;
-            swapped.map_err(NotSwapped::Refused)
-        });
-        let fell = || NotSwapped::Refused(refused("host_fault", "the host failed at it"));
-        task.await.map_err(|_| fell())?
-    }
-
-    /// Takes a generation back that broke in its first calls. What its calls came to stands as it
-    /// is: an unknown outcome is settled as ever.
-    async fn take_back(&self, broken: &Broken) {
-        let Ok(slot) = self.slot(&broken.channel) else { return };
-        let _turn = slot.turn.lock().await;
-        let Some(current) = slot.served.current().filter(|it| it.number == broken.number) else {
-            return;
-        };
-        let Some(previous) = slot.served.previous() else { return };
-        let serving = Arc::clone(&previous.serving);
-        let (name, digest) = (&broken.channel, current.serving.adapter.digest().to_owned());
-        let version = current.serving.adapter.manifest().version.clone();
-        let reason = format!(
-            "version {version} broke in its first calls ({}), and the one before it serves again; \
-             mend it, or `lastword adapter reload {name}` to try it once more",
-            broken.words
-        );
-        drop((current, previous));
-        match self.swap(slot, serving, Cause::Broken, Keep::Nothing).await {
-            Ok(_) => {
-                let at_ms = self.0.env.now().wall_ms;
-                let code = ROLLED_BACK.to_owned();
-                let refusal = RefusedVersion { at_ms, digest: Some(digest), code, reason };
-                self.note_refusal(name, slot, refusal).await;
-            }
-            Err(why) => tracing::error!(channel = %name, "not taken back: {}", why.reason),
-        }
     }
 }
 

@@ -1,12 +1,12 @@
-//! Which config a new generation obeys: an order reads the file anew, a changed component obeys what
-//! the last order that was taken read. So a publisher that an order took out of `trust` does not come
-//! back in with the next file.
+//! Which config a generation obeys: an order reads the file anew; a changed component, and one that is
+//! gone back to, obey what the last order that was taken read. So what an order took away, a publisher
+//! in `trust` or a grant, comes back neither with the next file nor by going back.
 
 use std::sync::{Mutex, PoisonError};
 
-use super::generation::Generation;
 use super::{Ask, Generations, NotSwapped, Slot, refused};
 use crate::config::{ChannelConfig, Config};
+use crate::ingress::RefusedChannel;
 use crate::lifecycle::id::ChannelName;
 
 /// The config of the last order that was taken; none before one.
@@ -25,26 +25,39 @@ impl Obeyed {
 }
 
 impl Generations {
+    /// The config that what serves obeys, and the channel's part of it.
+    pub(super) fn obeyed(
+        &self,
+        name: &ChannelName,
+        slot: &Slot,
+    ) -> Result<(Config, ChannelConfig), RefusedChannel> {
+        let config = slot.obeyed.get().unwrap_or_else(|| self.0.config.clone());
+        let gone = || refused("channel_unknown", "it is not configured");
+        let channel = config.channels.get(name).cloned().ok_or_else(gone)?;
+        Ok((config, channel))
+    }
+
     /// The config that the new generation obeys, and the channel's part of it.
     pub(super) async fn config_for(
         &self,
         name: &ChannelName,
-        (slot, current): (&Slot, Option<&Generation>),
+        slot: &Slot,
         ask: Ask,
     ) -> Result<(Config, ChannelConfig), NotSwapped> {
-        let inner = &self.0;
-        if let Ask::File { .. } = ask {
-            let mut config = slot.obeyed.get().unwrap_or_else(|| inner.config.clone());
-            let channel = match current {
-                Some(current) => Some(current.serving.config.clone()),
-                None => config.channels.remove(name),
-            };
-            let gone = || NotSwapped::Refused(refused("channel_unknown", "it is not configured"));
-            return Ok((config, channel.ok_or_else(gone)?));
+        match ask {
+            Ask::File { .. } => self.obeyed(name, slot).map_err(NotSwapped::Refused),
+            Ask::Order { .. } => self.read_anew(name).await.map_err(NotSwapped::Refused),
         }
+    }
+
+    async fn read_anew(
+        &self,
+        name: &ChannelName,
+    ) -> Result<(Config, ChannelConfig), RefusedChannel> {
+        let inner = &self.0;
         let file = inner.config.file.clone();
         let read = inner.env.spawn_blocking(move || Config::load(&file)).await;
-        let wrong = |why: String| NotSwapped::Refused(refused("config_refused", why));
+        let wrong = |why: String| refused("config_refused", why);
         let config = read
             .map_err(|_| wrong("the config could not be read".to_owned()))?
             .map_err(|errors| wrong(format!("the config is refused: {errors}")))?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::generation::Generation;
+use super::generation::{Cause, Generation};
 use crate::gate::StopHandle;
 use crate::ingress::{Closed, Hook, RefusedChannel};
 use crate::lifecycle::id::{BlobId, ChannelName};
@@ -43,9 +43,8 @@ struct Inside {
     previous: Option<Arc<Generation>>,
     /// What was swapped out and may still have calls.
     draining: Vec<Weak<Generation>>,
-    /// Why nothing serves, where nothing does.
-    refused: Option<RefusedChannel>,
-    /// Why the last version that was looked at does not serve; none once one does.
+    /// Why the last version that was looked at does not serve; none once one does. Where nothing
+    /// serves at all, it is why.
     last_refusal: Option<RefusedVersion>,
     last_number: u64,
 }
@@ -73,20 +72,11 @@ impl Served {
         self.read().current.clone()
     }
 
-    /// What served before it and is kept.
-    pub(super) fn previous(&self) -> Option<Arc<Generation>> {
-        self.read().previous.clone()
-    }
-
     /// Why nothing serves.
     pub(in crate::runtime) fn refused(&self) -> Option<RefusedChannel> {
         let inside = self.read();
-        inside.refused.clone().filter(|_| inside.current.is_none())
-    }
-
-    /// Nothing serves from the start on.
-    pub(super) fn refuse(&self, why: RefusedChannel) {
-        self.write().refused = Some(why);
+        let why = inside.last_refusal.clone().filter(|_| inside.current.is_none());
+        why.map(|RefusedVersion { code, reason, .. }| RefusedChannel { code, reason })
     }
 
     pub(super) fn note_refusal(&self, why: RefusedVersion) {
@@ -104,6 +94,15 @@ impl Served {
         let serves = inside.current.as_ref().is_some_and(|it| it.digest() == digest);
         let refused = inside.last_refusal.as_ref().and_then(|it| it.digest.as_deref());
         serves || refused == Some(digest)
+    }
+
+    /// Whether it stands refused for this already. Where there are no bytes, the words tell.
+    pub(super) fn stands_refused(&self, why: &RefusedVersion) -> bool {
+        let inside = self.read();
+        inside.last_refusal.as_ref().is_some_and(|it| {
+            (&it.code, &it.digest) == (&why.code, &why.digest)
+                && (why.digest.is_some() || it.reason == why.reason)
+        })
     }
 
     /// The number of the next generation. Numbers are not used again.
@@ -137,22 +136,24 @@ impl Served {
         self.write().incoming = None;
     }
 
-    /// The swap: one pointer. What was current is kept, or let go where it is not to come back.
-    pub(super) fn swap(&self, to: &Arc<Generation>, keep: Keep) {
+    /// The swap: one pointer. What was current is kept to go back to, or let go where it broke. The
+    /// one before it is kept on where the bytes are the same: going back to those would change nothing.
+    pub(super) fn swap(&self, to: &Arc<Generation>) {
         let mut inside = self.write();
         inside.incoming = None;
-        inside.refused = None;
         inside.last_refusal = None;
         let out = inside.current.replace(Arc::clone(to));
         let older = inside.previous.take();
-        inside.draining.extend(older.iter().map(Arc::downgrade));
-        inside.draining.extend(out.iter().map(Arc::downgrade));
         if let Some(out) = &out {
             out.retire();
+            // Once: what is let go later stands here since it was swapped out.
+            inside.draining.retain(|generation| generation.strong_count() > 0);
+            inside.draining.push(Arc::downgrade(out));
         }
-        inside.previous = match keep {
-            Keep::Old => out.clone(),
-            Keep::Nothing => None,
+        inside.previous = match (&out, to.cause) {
+            (Some(out), _) if out.digest() == to.digest() => older.clone(),
+            (_, Cause::Start | Cause::Broken) => None,
+            (_, Cause::File | Cause::Order | Cause::Rollback) => out.clone(),
         };
         drop(inside);
         // Let go outside of the lock: the last hold frees compiled code.
@@ -172,13 +173,6 @@ impl Served {
     }
 }
 
-/// What becomes of the generation that is swapped out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    Old,
-    Nothing,
-}
-
 fn nobody<T>() -> Call<T> {
     not_called(Fault::new("channel_refused", "nothing serves the channel"))
 }
@@ -196,7 +190,10 @@ impl Adapter for Served {
     fn generation(&self, number: u64) -> GenerationOf {
         let inside = self.read();
         let known = [&inside.current, &inside.incoming, &inside.previous];
-        let found = known.into_iter().flatten().find(|it| it.number == number).cloned();
+        let known = known.into_iter().flatten().cloned();
+        // With calls, or about to have one: a row that was claimed by its rules waits for nobody.
+        let mut known = known.chain(inside.draining.iter().filter_map(Weak::upgrade));
+        let found = known.find(|it| it.number == number);
         found.map_or(GenerationOf::Gone, |it| GenerationOf::Other(it))
     }
 
@@ -265,11 +262,12 @@ impl Hook for Served {
             Some(current) if current.takes_webhooks() => Ok(()),
             Some(_) => Err(Closed::NoWebhook),
             None => {
+                drop(inside);
                 let unknown = || RefusedChannel {
                     code: "channel_refused".to_owned(),
                     reason: "nothing serves it".to_owned(),
                 };
-                Err(Closed::Refused(inside.refused.clone().unwrap_or_else(unknown)))
+                Err(Closed::Refused(self.refused().unwrap_or_else(unknown)))
             }
         }
     }

@@ -4,6 +4,8 @@ use super::generation::Generation;
 use super::served::RefusedVersion;
 use super::{Generations, ROLLED_BACK, Slot};
 use crate::lifecycle::id::ChannelName;
+use crate::lifecycle::outcome::Fault;
+use crate::store::{Command, HoldBy};
 
 impl Generations {
     pub(super) async fn note_refusal(&self, name: &ChannelName, slot: &Slot, why: RefusedVersion) {
@@ -19,7 +21,17 @@ impl Generations {
         }
         self.0.book.refused(name, &why);
         slot.served.note_refusal(why);
+        self.hold_refused(name, slot).await;
         self.write_book().await;
+    }
+
+    /// Where nothing serves, this is why from now on, also for whoever is shown the store's rows.
+    async fn hold_refused(&self, name: &ChannelName, slot: &Slot) {
+        let Some(why) = slot.served.refused() else { return };
+        let fault = Some(Fault::new(why.code, why.reason));
+        let hold = Command::HoldChannel { channel: name.clone(), by: HoldBy::Refused, fault };
+        // A start tells it again.
+        let _ = self.0.store.run(hold).await;
     }
 
     /// The file holds again what serves: what was refused is gone from it.

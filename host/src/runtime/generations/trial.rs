@@ -1,4 +1,5 @@
-//! The first calls of a generation: whether it stays. Pure; its age comes in.
+//! The first calls of a component: whether it stays. Pure; the time comes in. Bytes that are bound
+//! anew, under another config, are not watched anew: what was counted counts on.
 //!
 //! A call is one of the first where fewer than [`TRIAL_CALLS`] ended before it, or where the
 //! generation is younger than [`TRIAL_FOR`], whichever lasts longer: a busy channel is watched for a
@@ -37,16 +38,23 @@ pub(super) enum Verdict {
 }
 
 /// What the first calls said so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Trial {
+    began: Duration,
     ended: u32,
     /// In a row, by export; there are as many as the contract has.
     breaks: BTreeMap<&'static str, u32>,
 }
 
 impl Trial {
+    /// From now on, on the clock of [`Trial::tell`].
+    pub(super) fn new(now: Duration) -> Self {
+        Self { began: now, ended: 0, breaks: BTreeMap::new() }
+    }
+
     /// Takes note of the end of a call.
-    pub(super) fn tell(&mut self, age: Duration, export: &'static str, health: Health) -> Verdict {
+    pub(super) fn tell(&mut self, now: Duration, export: &'static str, health: Health) -> Verdict {
+        let age = now.saturating_sub(self.began);
         if self.ended >= TRIAL_CALLS && age > TRIAL_FOR {
             return Verdict::GoesOn;
         }
@@ -70,7 +78,7 @@ mod tests {
     const OLD: Duration = Duration::from_secs(61);
 
     fn told(age: Duration, calls: &[Health]) -> Vec<bool> {
-        let mut trial = Trial::default();
+        let mut trial = Trial::new(Duration::ZERO);
         calls.iter().map(|call| trial.tell(age, "send", *call) == Verdict::Broken).collect()
     }
 
@@ -83,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_export_that_works_says_nothing_of_one_that_breaks() {
-        let mut trial = Trial::default();
+        let mut trial = Trial::new(Duration::ZERO);
         let mut tell = |export, health| trial.tell(YOUNG, export, health) == Verdict::Broken;
         assert!(!tell("send", Broke));
         assert!(!tell("poll", Broke), "another one that broke once");

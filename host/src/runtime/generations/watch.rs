@@ -67,7 +67,7 @@ async fn look_at(
     hex::decode_to_slice(&component.digest, &mut sha).ok()?;
     match before {
         // The first look of this start. What a start refused is not tried again by itself.
-        None if served.iter().all(|it| it.knows(&component.digest) || it.refused().is_some()) => {
+        None if served.iter().all(|it| it.knows(&component.digest)) => {
             return Some(Look::Settled(print));
         }
         Some(Look::Changing { print: first, sha: same }) if first == print && same == sha => {}
