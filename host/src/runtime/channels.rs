@@ -98,14 +98,14 @@ impl Stage {
         source::read(&self.env, file, self.component_bytes_max).await
     }
 
-    /// Admits what was read, after the signature beside `file`, which is named where it is refused.
+    /// Admits what was read, after its signature; `file` is named where it is refused.
     pub(super) async fn admit(
         &self,
         (file, on): (&Path, Isolation),
         component: &Component,
         (trust, required): (&Trust, Required),
     ) -> Result<Vetted, RefusedChannel> {
-        let signed = signed::read(&self.env, file, &component.bytes, trust, required).await?;
+        let signed = signed::verify(file, component, trust, required)?;
         let adapter = self.adapter((file, on), component).await?;
         let signer = signed::covers(signed, file, adapter.manifest())?;
         Ok(Vetted { adapter, signer })
@@ -291,7 +291,7 @@ async fn find(
     let digest = Some(component.digest.clone());
     let admitted = stage.admit((file, on), &component, signed).await;
     if let (Ok(_), Some(kept)) = (&admitted, kept) {
-        kept.put(component, file).await;
+        kept.put(component).await;
     }
     Found { digest, admitted }
 }
@@ -389,7 +389,7 @@ pub(super) async fn admit(
     (trust, required): (&Trust, Required),
 ) -> Result<Vetted, RefusedChannel> {
     let component = source::read(env, file, bytes_max).await?;
-    let signed = signed::read(env, file, &component.bytes, trust, required).await?;
+    let signed = signed::verify(file, &component, trust, required)?;
     let adapter = admit_bytes(engine, (file, on), component.bytes).await?;
     let signer = signed::covers(signed, file, adapter.manifest())?;
     Ok(Vetted { adapter, signer })

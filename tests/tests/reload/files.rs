@@ -90,6 +90,40 @@ async fn a_link_that_takes_the_files_place_is_not_followed() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_told_once_and_serves_once_it_can_be() {
+    let rig = Rig::new(watched()).await;
+    let host = rig.site.start().await;
+    let told = |word: &'static str| {
+        let rig = &rig;
+        lastword_tests::harness::eventually(word, crate::SOON, move || async move {
+            let told = rig.generations().await;
+            let reason = told["refused"]["reason"].as_str().unwrap_or_default().to_owned();
+            (told["refused"]["code"] == "adapter_missing" && reason.contains(word)).then_some(())
+        })
+    };
+    std::fs::remove_file(rig.place()).unwrap();
+    told("cannot be read").await;
+    std::os::unix::fs::symlink("other.wasm", rig.place()).unwrap();
+    told("is a link").await;
+    std::fs::remove_file(rig.place()).unwrap();
+    std::fs::create_dir(rig.place()).unwrap();
+    told("is no file").await;
+    std::fs::remove_dir(rig.place()).unwrap();
+    let long = std::fs::File::create(rig.place()).unwrap();
+    long.set_len((32 << 20) + 1).unwrap();
+    told("longer than").await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let status = rig.site.status().await;
+    let events = status["events"].as_array().unwrap();
+    let said = events.iter().filter(|it| it["code"] == "adapter_missing").count();
+    assert_eq!(said, 4, "each once: {events:?}");
+    assert_eq!(rig.sent_by(&host, "still").await, "1.0.0");
+    rig.version("1.1.0", json!({}));
+    rig.serves("1.1.0").await;
+    assert!(rig.generations().await["refused"].is_null());
+}
+
+#[tokio::test]
 async fn a_refused_file_that_is_mended_before_the_first_look_serves() {
     let rig = Rig::new(watched().set("reload", "watch", &text("1s"))).await;
     put(&rig.place(), b"no component");

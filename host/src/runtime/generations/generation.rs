@@ -155,20 +155,28 @@ impl Generation {
 
     /// One call, counted, measured, and judged where it is one of the first.
     async fn call<T>(&self, export: &'static str, call: impl Future<Output = Call<T>>) -> Call<T> {
+        self.call_of((export, export), call).await
+    }
+
+    /// The same, where calls of one export are of several kinds.
+    async fn call_of<T>(
+        &self,
+        (export, kind): (&'static str, &'static str),
+        call: impl Future<Output = Call<T>>,
+    ) -> Call<T> {
         self.running.fetch_add(1, Ordering::Relaxed);
         let running = Running(&self.running);
         let call = self.means.meter.of(&self.name.0, export, call).await;
         drop(running);
-        self.judge(export, &call);
+        self.judge(kind, &call);
         call
     }
 
-    fn judge<T>(&self, export: &'static str, call: &Call<T>) {
+    fn judge<T>(&self, kind: &'static str, call: &Call<T>) {
         let Some(trial) = &self.trial else { return };
         let now = self.means.env.elapsed();
         let (health, words) = health(call);
-        let verdict =
-            trial.lock().unwrap_or_else(PoisonError::into_inner).tell(now, export, health);
+        let verdict = trial.lock().unwrap_or_else(PoisonError::into_inner).tell(now, kind, health);
         match verdict {
             Verdict::GoesOn => {}
             Verdict::Broken => {
@@ -177,6 +185,14 @@ impl Generation {
                 let _ = self.means.broken.try_send(Broken { channel, number, words });
             }
         }
+    }
+}
+
+/// Which sends are judged together: those that one export of the guest answers.
+fn judged_as(kind: DeliveryKind) -> &'static str {
+    match kind {
+        DeliveryKind::Tool | DeliveryKind::Block => "send-progress",
+        DeliveryKind::Final | DeliveryKind::Notice => "send-final",
     }
 }
 
@@ -253,7 +269,7 @@ impl Adapter for Generation {
         stop: StopHandle,
     ) -> Call<SendAnswer> {
         let call = until_stopped(stop, |signal| self.serving.channel.send(kind, message, signal));
-        self.call("send", call).await
+        self.call_of(("send", judged_as(kind)), call).await
     }
 
     async fn find(
@@ -313,5 +329,23 @@ impl Hook for Generation {
     async fn handle(&self, request: WebhookRequest) -> Call<WebhookReply> {
         let call = self.serving.channel.webhook(request, StopSignal::never());
         self.call("webhook", call).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_that_is_taken_says_nothing_of_replies_that_break() {
+        let now = std::time::Duration::ZERO;
+        let mut trial = Trial::new(now);
+        let mut tell = |kind, health| trial.tell(now, judged_as(kind), health);
+        for kind in [DeliveryKind::Tool, DeliveryKind::Block] {
+            assert_eq!(tell(kind, Health::Works), Verdict::GoesOn);
+        }
+        assert_eq!(tell(DeliveryKind::Final, Health::Broke), Verdict::GoesOn);
+        assert_eq!(tell(DeliveryKind::Block, Health::Works), Verdict::GoesOn);
+        assert_eq!(tell(DeliveryKind::Notice, Health::Broke), Verdict::Broken);
     }
 }

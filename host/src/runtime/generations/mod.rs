@@ -22,12 +22,13 @@ mod tell;
 mod trial;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -64,8 +65,9 @@ const RULES_AGAIN: Duration = Duration::from_secs(1);
 /// What is asked of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// The file changed, and has these bytes; the config is that of what serves.
-    File { sha: [u8; 32] },
+    /// The file changed, and has these bytes, or none that can be read; the config is that of what
+    /// serves.
+    File { sha: Option<[u8; 32]> },
     /// An operator's; the config is read anew.
     Order { leave: Leave },
 }
@@ -258,14 +260,17 @@ impl Generations {
         let inner = &self.0;
         let current = slot.served.current();
         let (config, channel) = self.config_for(name, slot, ask).await?;
-        let component = inner.stage.read(&channel.adapter).await.map_err(NotSwapped::Refused)?;
+        let read = inner.stage.read(&channel.adapter).await;
+        if let Ask::File { sha } = ask
+            && read.as_ref().ok().map(|it| it.digest.as_str()) != sha.map(hex::encode).as_deref()
+        {
+            return Err(NotSwapped::Moved);
+        }
+        let component = read.map_err(NotSwapped::Refused)?;
         *digest = Some(component.digest.clone());
         let leave = match ask {
             Ask::Order { leave } => leave,
-            Ask::File { sha } => {
-                if component.digest != hex::encode(sha) {
-                    return Err(NotSwapped::Moved);
-                }
+            Ask::File { .. } => {
                 let serves = current.as_ref().map(|it| it.serving.adapter.digest());
                 if serves == Some(component.digest.as_str()) {
                     self.forget_refusal(name, slot).await;
@@ -284,7 +289,7 @@ impl Generations {
         let staged = self.stage(&config, &channel, &component, before, leave).await;
         let serving = staged.map_err(NotSwapped::Refused)?;
         let staged = component.digest.clone();
-        inner.kept.put(component, &channel.adapter).await;
+        inner.kept.put(component).await;
         let cause = match ask {
             Ask::File { .. } => Cause::File,
             Ask::Order { .. } => Cause::Order,
@@ -422,14 +427,28 @@ impl Founded {
         if let Some(every) = generations.0.config.reload.watch {
             env.spawn(watch::run(generations.clone(), shutdown.clone(), every));
         }
-        env.spawn(async move {
+        env.clone().spawn(async move {
+            // Each channel for itself: binding what it goes back to may take its time.
+            let (mut under_way, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
             loop {
                 let found = tokio::select! { biased;
                     () = shutdown.reached(crate::workers::shutdown::Phase::Draining) => return,
+                    Some(name) = under_way.next() => {
+                        busy.remove(&name);
+                        continue;
+                    }
                     found = broken.recv() => found,
                 };
                 let Some(found) = found else { return };
-                generations.take_back(&found).await;
+                // Where it is at work on the channel, the next call that breaks tells it again.
+                if busy.insert(found.channel.clone()) {
+                    let (this, name) = (generations.clone(), found.channel.clone());
+                    let work = env.spawn(async move { this.take_back(&found).await });
+                    under_way.push(async move {
+                        let _ = work.await;
+                        name
+                    });
+                }
             }
         });
     }

@@ -1,5 +1,6 @@
 //! A component's file: opened once, never through a link, read whole and once, and hashed. What was
-//! hashed is what is admitted and what runs, whatever becomes of the file.
+//! hashed is what is admitted and what runs, whatever becomes of the file. The signature beside it is
+//! read with it: what was verified is what is kept.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -9,6 +10,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::super::channels::refused;
+use super::super::signed;
 use crate::env::Env;
 use crate::ingress::RefusedChannel;
 
@@ -17,12 +19,14 @@ pub(in crate::runtime) struct Component {
     pub(in crate::runtime) bytes: Vec<u8>,
     /// SHA-256, lower-case hex.
     pub(in crate::runtime) digest: String,
+    /// What stood beside it when it was read.
+    pub(in crate::runtime) signature: std::io::Result<String>,
 }
 
 impl Component {
-    pub(super) fn of(bytes: Vec<u8>) -> Self {
+    pub(super) fn of(bytes: Vec<u8>, signature: std::io::Result<String>) -> Self {
         let digest = hex::encode(Sha256::digest(&bytes));
-        Self { bytes, digest }
+        Self { bytes, digest, signature }
     }
 }
 
@@ -33,8 +37,11 @@ pub(in crate::runtime) async fn read(
     bytes_max: u64,
 ) -> Result<Component, RefusedChannel> {
     let path = file.to_owned();
-    let read = env.spawn_blocking(move || read_whole(&path, bytes_max).map(Component::of)).await;
-    match read {
+    let read = env.spawn_blocking(move || {
+        let bytes = read_whole(&path, bytes_max);
+        bytes.map(|bytes| Component::of(bytes, signed::read_beside(&path)))
+    });
+    match read.await {
         Ok(Ok(component)) => Ok(component),
         Ok(Err(sentence)) => Err(refused("adapter_missing", sentence)),
         Err(_) => {
@@ -62,19 +69,24 @@ fn read_whole(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
         }
         failed(error)
     })?;
-    if !file.metadata().map_err(failed)?.is_file() {
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
         return Err(format!("the component {shown} is no file"));
+    }
+    let too_long = || format!("the component {shown} is longer than {bytes_max} bytes");
+    if found.len() > bytes_max {
+        return Err(too_long());
     }
     let mut bytes = Vec::new();
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > bytes_max {
-        return Err(format!("the component {shown} is longer than {bytes_max} bytes"));
+        return Err(too_long());
     }
     Ok(bytes)
 }
 
 /// Without following a link, and without waiting for whoever writes into a pipe of that name.
-pub(super) fn open(path: &Path) -> std::io::Result<File> {
+pub(in crate::runtime) fn open(path: &Path) -> std::io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }

@@ -68,7 +68,7 @@ impl Generations {
 
     pub(super) async fn write_book(&self) {
         self.0.book.write().await;
-        let (kept, wanted) = (self.0.kept.clone(), self.0.book.digests());
-        let _ = self.0.env.spawn_blocking(move || kept.prune(&wanted)).await;
+        let (kept, book) = (self.0.kept.clone(), self.0.book.clone());
+        let _ = self.0.env.spawn_blocking(move || kept.prune(|| book.digests())).await;
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A call is one of the first where fewer than [`TRIAL_CALLS`] ended before it, or where the
 //! generation is younger than [`TRIAL_FOR`], whichever lasts longer: a busy channel is watched for a
-//! minute, a quiet one until it was used at all. [`BREAKS`] breaks in a row of one export among them,
+//! minute, a quiet one until it was used at all. [`BREAKS`] breaks in a row of one kind among them,
 //! and the generation before it serves again. One break between two answers is a message that this
 //! version cannot take; the breaker minds those. Each export is judged for itself: a version that
 //! takes every webhook and traps at every send is broken.
