@@ -189,9 +189,14 @@ mod tests {
         fs::write(&half, b"half of it").unwrap();
         let writes = kept.writing();
         std::thread::scope(|threads| {
-            threads.spawn(|| kept.prune(BTreeSet::new));
-            std::thread::sleep(std::time::Duration::from_millis(100));
-            assert!(half.exists(), "somebody writes it");
+            let (tell, told) = std::sync::mpsc::channel();
+            let kept = &kept;
+            threads.spawn(move || {
+                kept.prune(BTreeSet::new);
+                tell.send(())
+            });
+            let waited = told.recv_timeout(std::time::Duration::from_millis(100));
+            assert!(waited.is_err() && half.exists(), "somebody writes it");
             drop(writes);
         });
         assert!(!half.exists(), "somebody fell while writing it");
