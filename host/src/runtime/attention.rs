@@ -65,14 +65,28 @@ fn of_generation(channel: &Value, found: &mut Vec<Need>) {
         return;
     }
     let refused = channel.pointer("/generation/refused").filter(|why| !why.is_null());
-    let Some(why) = refused.map(|why| text(why, "reason")) else { return };
-    let name = text(channel, "name");
+    let Some(refused) = refused else { return };
+    let (name, why) = (text(channel, "name"), text(refused, "reason"));
+    let file = format!("channel {name} does not run the version in its file: {why}");
+    let reload = format!("lastword adapter reload {name}");
+    let (sentence, command) = match text(refused, "code") {
+        // Nothing is known of the file.
+        "config_refused" => (
+            format!("channel {name} was not reloaded, and runs as before: {why}"),
+            "lastword check".to_owned(),
+        ),
+        // To reload it is to try it on people again.
+        "adapter_rolled_back" => (file, "lastword check".to_owned()),
+        "adapter_asks_more" => (file, format!("{reload} --approve")),
+        "adapter_downgrade" => (file, format!("{reload} --allow-downgrade")),
+        _ => (file, reload),
+    };
     found.push(Need {
         what: "adapter_not_taken",
         channel: Some(name.to_owned()),
         count: 1,
-        sentence: format!("channel {name} does not run the version in its file: {why}"),
-        command: format!("lastword adapter reload {name}"),
+        sentence,
+        command,
     });
 }
 
@@ -210,6 +224,28 @@ mod tests {
         assert!(needs.iter().all(|need| !text(need, "command").is_empty()));
         assert_eq!(needs[1]["command"], "lastword channels resume a");
         assert_eq!((&needs[4]["count"], &needs[7]["count"]), (&json!(2), &json!(2)));
+    }
+
+    #[test]
+    fn a_version_that_is_not_taken_is_told_with_a_command_that_fits_the_reason() {
+        let of = |code: &str, state: &str| {
+            let generation = json!({"refused": {"code": code, "reason": "r"}});
+            let channel = json!({"name": "a", "state": state, "generation": generation});
+            needs(&json!({"channels": [channel]})).remove(0)
+        };
+        for (code, command) in [
+            ("adapter_asks_more", "lastword adapter reload a --approve"),
+            ("adapter_downgrade", "lastword adapter reload a --allow-downgrade"),
+            ("adapter_missing", "lastword adapter reload a"),
+            ("adapter_rolled_back", "lastword check"),
+        ] {
+            let need = of(code, "serving");
+            assert_eq!(need["command"], command);
+            assert!(text(&need, "sentence").contains("the version in its file"), "{need}");
+        }
+        let config = of("config_refused", "serving");
+        assert!(!text(&config, "sentence").contains("in its file"), "{config}");
+        assert_eq!(of("adapter_missing", "refused")["what"], "channel_refused");
     }
 
     #[test]

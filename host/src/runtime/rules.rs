@@ -31,15 +31,19 @@ fn at_most_u32(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
+/// The keys and the bytes that the store lets a channel keep: it has one quota, and the sandbox holds
+/// each channel to its own.
+pub(super) fn state_most(config: &Config) -> (u64, u64) {
+    let all = config.channels.values().map(|channel| &channel.limits);
+    all.chain([&config.limits]).fold((0, 0), |(keys, bytes), limits| {
+        (u64::from(limits.state_keys).max(keys), limits.state_bytes.max(bytes))
+    })
+}
+
 /// For the store.
 pub(super) fn host_rules(config: &Config, boot: BootId) -> HostRules {
     let lifecycle = &config.lifecycle;
-    let all = config.channels.values().map(|channel| &channel.limits);
-    let all = all.chain([&config.limits]);
-    // The store has one quota, the sandbox holds each channel to its own.
-    let (keys, bytes) = all.fold((0, 0), |(keys, bytes), limits| {
-        (u64::from(limits.state_keys).max(keys), limits.state_bytes.max(bytes))
-    });
+    let (keys, bytes) = state_most(config);
     HostRules {
         boot,
         turn: TurnLimits {

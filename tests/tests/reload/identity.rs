@@ -68,6 +68,34 @@ async fn a_file_that_changed_while_no_host_ran_is_held_against_what_ran_before()
 }
 
 #[tokio::test]
+async fn a_channel_that_was_left_out_for_one_start_is_held_against_what_it_ran() {
+    let rig = Rig::new(unwatched()).await;
+    assert!(rig.site.start().await.terminate().await.success());
+    let known = lock(&rig)["channels"]["a"].clone();
+    let other = lastword_tests::harness::Channel::new("b", std::path::Path::new("a.wasm"))
+        .set(".settings", "url", &text(rig.sink.origin()))
+        .set(".grants", "targets", r#"["api"]"#)
+        .set(".grants", "private_targets", r#"["api"]"#);
+    rig.site.configure(&unwatched().channel(other));
+    assert!(rig.site.start().await.terminate().await.success());
+    rig.site.configure(&unwatched().channel(channel(rig.sink.origin())));
+    rig.version("0.9.0", json!({}));
+    let host = rig.site.start().await;
+    let told = rig.generations().await;
+    assert_eq!(
+        (&told["current"]["digest"], &told["current"]["version"]),
+        (&known["sha256"], &json!("1.0.0")),
+        "{told}"
+    );
+    assert_eq!(told["refused"]["code"], "adapter_downgrade", "{told}");
+    // Since when is that of the first refusal.
+    let at = told["refused"]["at_ms"].clone();
+    assert!(host.terminate().await.success());
+    let _host = rig.site.start().await;
+    assert_eq!(rig.generations().await["refused"]["at_ms"], at);
+}
+
+#[tokio::test]
 async fn a_lower_version_is_taken_where_the_config_allows_it() {
     let rig = Rig::new(unwatched()).await;
     assert!(rig.site.start().await.terminate().await.success());

@@ -212,6 +212,24 @@ async fn an_ordered_reload_reads_the_channels_part_of_the_config_anew() {
 }
 
 #[tokio::test]
+async fn an_order_sets_no_limit_that_the_host_that_runs_was_not_laid_out_for() {
+    let rig = Rig::new(unwatched()).await;
+    let host = rig.site.start().await;
+    let longer = unwatched().lifecycle("claim", "10m").set("limits", "send", &text("4m"));
+    let more = unwatched().set("limits", "state_keys", "2000");
+    for config in [longer, more] {
+        rig.site.configure(&config.channel(channel(rig.sink.origin())));
+        let end = rig.post(&host, "/v1/channels/a/reload", &json!({})).await;
+        assert_eq!((end.status, &end.json()["error"]["code"]), (409, &json!("config_refused")));
+        assert!(end.text().contains("takes a restart"), "{}", end.text());
+    }
+    assert_eq!(rig.generations().await["current"]["number"], 1);
+    assert!(host.terminate().await.success());
+    let host = rig.site.start().await;
+    assert_eq!(rig.sent_by(&host, "restarted").await, "1.0.0");
+}
+
+#[tokio::test]
 async fn a_storm_of_reloads_is_a_handful_of_swaps_and_everybody_is_answered() {
     let rig = Rig::new(unwatched()).await;
     let host = rig.site.start().await;

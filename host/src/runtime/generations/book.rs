@@ -206,11 +206,6 @@ impl Book {
         contents.channels.values().flat_map(of).collect()
     }
 
-    /// Forgets channels that the config names no more.
-    pub(in crate::runtime) fn retain(&self, named: impl Fn(&ChannelName) -> bool) {
-        self.lock().channels.retain(|name, _| named(&ChannelName(name.clone())));
-    }
-
     /// Writes it, where it differs from what stands there. A failure stops nothing: what serves is
     /// in memory, and the operator is told.
     pub(in crate::runtime) async fn write(&self) {

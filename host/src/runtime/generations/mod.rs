@@ -150,7 +150,6 @@ impl Generations {
             (name, Slot { served, turn, queue, obeyed })
         });
         let slots = slots.collect();
-        book.retain(|name| config.channels.contains_key(name));
         let (config, store) = (config.clone(), store.clone());
         let workers = OnceLock::new();
         let inner = Inner { env, store, stage, config, means, book, kept, slots, workers };

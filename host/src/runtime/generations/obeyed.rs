@@ -4,7 +4,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Ask, Generations, NotSwapped, Slot, refused};
+use super::{Ask, Generations, NotSwapped, Slot, refused, rules};
 use crate::config::{ChannelConfig, Config};
 use crate::ingress::RefusedChannel;
 use crate::lifecycle::id::ChannelName;
@@ -63,6 +63,33 @@ impl Generations {
             .map_err(|errors| wrong(format!("the config is refused: {errors}")))?;
         let removed = || wrong(format!("the config names no channel \"{name}\" any more"));
         let channel = config.channels.get(name).cloned().ok_or_else(removed)?;
+        within(&inner.config, &channel).map_err(wrong)?;
         Ok((config, channel))
     }
+}
+
+/// Whether the limits of a channel fit the host that runs, whose claims and whose store were laid out
+/// at its start.
+fn within(runs: &Config, channel: &ChannelConfig) -> Result<(), String> {
+    let (name, limits) = (&channel.name, &channel.limits);
+    let longest = limits.send.max(limits.find);
+    let call_most = runs.lifecycle.call_most();
+    if longest > call_most {
+        // Its row would be claimed by another worker while the call still runs.
+        return Err(format!(
+            "a send or a find on channel \"{name}\" may take {}, and at most half of the claim of the \
+             host that runs, {}, is safe: another `claim` takes a restart",
+            humantime::format_duration(longest),
+            humantime::format_duration(call_most),
+        ));
+    }
+    let (keys, bytes) = rules::state_most(runs);
+    if u64::from(limits.state_keys) > keys || limits.state_bytes > bytes {
+        return Err(format!(
+            "channel \"{name}\" may keep {} keys of {} bytes, and the store of the host that runs \
+             takes {keys} keys of {bytes} bytes: more takes a restart",
+            limits.state_keys, limits.state_bytes
+        ));
+    }
+    Ok(())
 }
