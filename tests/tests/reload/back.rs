@@ -7,7 +7,7 @@ use lastword_tests::harness::config::text;
 use lastword_tests::harness::{Host, Sink, eventually};
 use serde_json::json;
 
-use crate::{Rig, SOON, channel, unwatched, watched};
+use crate::{Rig, SOON, channel, channel_of, unwatched, watched};
 
 /// Many looks of a host that watches.
 const LOOKS: Duration = Duration::from_millis(700);
@@ -149,4 +149,24 @@ async fn a_reload_of_the_same_bytes_keeps_what_is_gone_back_to() {
     }
     broken(&rig, &host).await;
     assert_eq!(rig.sent_by(&host, "again").await, "1.0.0");
+}
+
+#[tokio::test]
+async fn bytes_that_one_channel_took_back_do_not_come_back_with_a_file_that_others_run() {
+    let rig = Rig::new(watched()).await;
+    let of = |name| channel_of(name, "a.wasm", rig.sink.origin());
+    rig.site.configure(&watched().channel(of("a")).channel(of("b")));
+    let host = rig.site.start().await;
+    rig.version("2.0.0", json!({"send": "trap"}));
+    rig.serves("2.0.0").await;
+    let b = || async { rig.site.status().await["channels"][1]["generation"]["current"].clone() };
+    eventually("b runs it", SOON, || async { (b().await["number"] == 2).then_some(()) }).await;
+    broken(&rig, &host).await;
+    rig.version("2.0.0", json!({"send": "trap"}));
+    tokio::time::sleep(LOOKS).await;
+    stays_away(&rig).await;
+    assert_eq!(b().await["version"], "2.0.0", "it was not used there");
+    rig.version("2.1.0", json!({}));
+    rig.serves("2.1.0").await;
+    assert_eq!(rig.sent_by(&host, "mended").await, "2.1.0");
 }

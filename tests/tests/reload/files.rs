@@ -7,7 +7,7 @@ use lastword_tests::harness::config::text;
 use lastword_tests::harness::{changeling, put};
 use serde_json::json;
 
-use crate::{Rig, watched};
+use crate::{Rig, channel_of, watched};
 
 #[tokio::test]
 async fn a_file_that_was_replaced_serves_by_itself() {
@@ -141,4 +141,32 @@ async fn a_file_that_was_missing_at_start_serves_once_it_is_there() {
     rig.version("1.0.0", json!({}));
     rig.serves("1.0.0").await;
     assert_eq!(rig.sent_by(&host, "there").await, "1.0.0");
+}
+
+#[tokio::test]
+async fn a_version_that_is_looked_at_for_long_holds_up_no_other_channel() {
+    let rig = Rig::new(watched()).await;
+    let file = |name: &str| rig.site.path().join(name);
+    let (old, new) = (changeling("1.0.0", json!({})), changeling("1.1.0", json!({})));
+    put(&file("b.wasm"), &old);
+    // Has what b gets compiled already.
+    put(&file("c.wasm"), &new);
+    let of = |name: &str| channel_of(name, &format!("{name}.wasm"), rig.sink.origin());
+    rig.site.configure(&watched().channel(of("a")).channel(of("b")).channel(of("c")));
+    let _host = rig.site.start().await;
+    // Compiled, and then its `check` uses up all its time. The other file is the second one to be
+    // looked at.
+    rig.version("1.1.0", json!({"check": "hang"}));
+    put(&file("b.wasm"), &new);
+    let status = lastword_tests::harness::eventually("b serves", crate::SOON, || async {
+        let status = rig.site.status().await;
+        let version = &status["channels"][1]["generation"]["current"]["version"];
+        (version == "1.1.0").then_some(status)
+    })
+    .await;
+    assert!(status["channels"][0]["generation"]["refused"].is_null(), "a is not done: {status}");
+    lastword_tests::harness::eventually("a is refused", crate::SOON, || async {
+        (rig.generations().await["refused"]["code"] == "channel_refused").then_some(())
+    })
+    .await;
 }

@@ -4,7 +4,7 @@ use lastword_tests::harness::config::text;
 use lastword_tests::harness::{Sink, Site, changeling, put};
 use serde_json::{Value, json};
 
-use crate::{Rig, channel, unwatched};
+use crate::{Rig, channel, channel_of, unwatched};
 
 fn lock(rig: &Rig) -> Value {
     let bytes = std::fs::read(rig.site.path().join("lastword.lock")).unwrap();
@@ -72,10 +72,7 @@ async fn a_channel_that_was_left_out_for_one_start_is_held_against_what_it_ran()
     let rig = Rig::new(unwatched()).await;
     assert!(rig.site.start().await.terminate().await.success());
     let known = lock(&rig)["channels"]["a"].clone();
-    let other = lastword_tests::harness::Channel::new("b", std::path::Path::new("a.wasm"))
-        .set(".settings", "url", &text(rig.sink.origin()))
-        .set(".grants", "targets", r#"["api"]"#)
-        .set(".grants", "private_targets", r#"["api"]"#);
+    let other = channel_of("b", "a.wasm", rig.sink.origin());
     rig.site.configure(&unwatched().channel(other));
     assert!(rig.site.start().await.terminate().await.success());
     rig.site.configure(&unwatched().channel(channel(rig.sink.origin())));
@@ -226,13 +223,7 @@ async fn describe_sees_neither_clock_nor_chance_and_so_cannot_say_two_things() {
 #[tokio::test]
 async fn channels_of_one_file_are_replaced_each_for_itself() {
     let sink = Sink::start().await;
-    let origin = sink.origin().to_owned();
-    let of = |name: &str| {
-        lastword_tests::harness::Channel::new(name, std::path::Path::new("a.wasm"))
-            .set(".settings", "url", &text(&origin))
-            .set(".grants", "targets", r#"["api"]"#)
-            .set(".grants", "private_targets", r#"["api"]"#)
-    };
+    let of = |name: &str| channel_of(name, "a.wasm", sink.origin());
     let site = Site::new(&unwatched().channel(of("a")).channel(of("b")));
     let place = site.path().join("a.wasm");
     put(&place, &changeling("1.0.0", json!({})));

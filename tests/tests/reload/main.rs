@@ -34,7 +34,11 @@ struct Rig {
 
 /// The channel, with everything of the adapter at `origin`.
 fn channel(origin: &str) -> Channel {
-    Channel::new("a", Path::new("a.wasm"))
+    channel_of("a", "a.wasm", origin)
+}
+
+fn channel_of(name: &str, file: &str, origin: &str) -> Channel {
+    Channel::new(name, Path::new(file))
         .set(".settings", "url", &text(origin))
         .set(".grants", "targets", r#"["api"]"#)
         .set(".grants", "private_targets", r#"["api"]"#)

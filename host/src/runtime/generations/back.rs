@@ -65,6 +65,9 @@ impl Generations {
             );
             return;
         }
+        if let Some(workers) = self.0.workers.get() {
+            workers.hub().metrics.adapters_rolled_back.up();
+        }
         let reason = format!(
             "version {version} broke in its first calls ({}), and the one before it serves again; \
              mend it, or `lastword adapter reload {name}` to try it once more",

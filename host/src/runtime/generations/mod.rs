@@ -243,6 +243,9 @@ impl Generations {
             // A person who asks again is told again; a file that is looked at again tells nothing new.
             let told = matches!(ask, Ask::File { .. }) && slot.served.stands_refused(&refusal);
             if !told {
+                if let Some(workers) = self.0.workers.get() {
+                    workers.hub().metrics.adapters_refused.up();
+                }
                 self.note_refusal(name, slot, refusal).await;
             }
         }

@@ -191,8 +191,10 @@ impl Adapter for Served {
         let inside = self.read();
         let known = [&inside.current, &inside.incoming, &inside.previous];
         let known = known.into_iter().flatten().cloned();
-        // With calls, or about to have one: a row that was claimed by its rules waits for nobody.
-        let mut known = known.chain(inside.draining.iter().filter_map(Weak::upgrade));
+        // The same bytes, bound before. Others have left for good, maybe because they broke.
+        let serves = inside.current.as_ref().map(|it| it.digest());
+        let drains = inside.draining.iter().filter_map(Weak::upgrade);
+        let mut known = known.chain(drains.filter(|it| Some(it.digest()) == serves));
         let found = known.find(|it| it.number == number);
         found.map_or(GenerationOf::Gone, |it| GenerationOf::Other(it))
     }

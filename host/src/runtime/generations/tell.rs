@@ -2,7 +2,7 @@
 
 use super::generation::Generation;
 use super::served::RefusedVersion;
-use super::{Generations, ROLLED_BACK, Slot};
+use super::{Generations, Slot};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::outcome::Fault;
 use crate::store::{Command, HoldBy};
@@ -10,12 +10,6 @@ use crate::store::{Command, HoldBy};
 impl Generations {
     pub(super) async fn note_refusal(&self, name: &ChannelName, slot: &Slot, why: RefusedVersion) {
         if let Some(workers) = self.0.workers.get() {
-            let metrics = &workers.hub().metrics;
-            let counter = match why.code.as_str() {
-                ROLLED_BACK => &metrics.adapters_rolled_back,
-                _ => &metrics.adapters_refused,
-            };
-            counter.up();
             let sentence = format!("channel \"{name}\": {}", why.reason);
             workers.hub().status.event(why.at_ms, &why.code, Some(name), sentence);
         }
