@@ -7,7 +7,7 @@
 //! secrets: a platform may have echoed one into a download. Placeholders are not searched for: a
 //! file is sent as it stands, and nothing in it is ever filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
@@ -23,6 +23,9 @@ pub(super) const READ_BYTES_MAX: u32 = 1 << 20;
 /// How many times the largest file all files that a call sends may make, and all that it fetches:
 /// a message with several files, and none sent twice.
 const FILES_PER_CALL: u64 = 4;
+/// Files that a call keeps open to read of them; a further one takes the place of that which was
+/// read longest ago.
+const OPEN_PER_CALL_MAX: usize = 4;
 /// Bytes looked at at once.
 const LOOK_BYTES: usize = 256 << 10;
 
@@ -120,14 +123,16 @@ pub(super) struct FileRoom {
 #[derive(Debug, Default)]
 pub(super) struct CallFiles {
     known: BTreeMap<BlobId, Known>,
+    /// Those that are open, the one read last behind.
+    open: VecDeque<(BlobId, std::fs::File)>,
     bytes_out: u64,
     bytes_in: u64,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Open once it was looked at.
-    open: Option<(std::fs::File, u64)>,
+    /// Its size, once it was looked at.
+    looked: Option<u64>,
 }
 
 impl CallFiles {
@@ -147,27 +152,24 @@ impl CallFiles {
         spend(&mut self.bytes_out, bytes, file_bytes, "sends")
     }
 
-    /// The same for what it fetches.
+    /// What it may still fetch.
+    pub(super) fn left_in(&self, file_bytes: u64) -> u64 {
+        file_bytes.saturating_mul(FILES_PER_CALL).saturating_sub(self.bytes_in)
+    }
+
+    /// Takes what came off that, kept or not.
+    pub(super) fn charge_in(&mut self, bytes: u64) {
+        self.bytes_in = self.bytes_in.saturating_add(bytes);
+    }
+
+    /// The same for what it makes, which is refused where it is too much.
     pub(super) fn spend_in(&mut self, bytes: u64, file_bytes: u64) -> Result<(), String> {
         spend(&mut self.bytes_in, bytes, file_bytes, "fetches")
     }
 
     /// A file's size.
     pub(super) async fn size(&mut self, room: &FileRoom, blob: &str) -> Result<u64, NoBlob> {
-        self.looked_at(room, blob).await.map(|(_, size)| *size)
-    }
-
-    /// A handle of its own on a file's bytes, at the beginning, and its size.
-    pub(super) async fn handle(
-        &mut self,
-        room: &FileRoom,
-        blob: &str,
-    ) -> Result<(tokio::fs::File, u64), NoBlob> {
-        // Opened anew, not cloned: two handles of one opening would share their place in it.
-        self.looked_at(room, blob).await?;
-        let id = self.knows(blob).ok_or(NoBlob::Unknown)?;
-        let open = room.open(id).await?;
-        Ok((open.file, open.size_bytes))
+        self.looked_at(room, blob).await.map(|(_, size)| size)
     }
 
     /// Some bytes of a file.
@@ -178,7 +180,8 @@ impl CallFiles {
         offset: u64,
         count: u32,
     ) -> Result<Vec<u8>, NoBlob> {
-        let (file, size) = self.looked_at(room, blob).await?;
+        let (id, size) = self.looked_at(room, blob).await?;
+        let file = self.opened(room, id).await?;
         let left = size.saturating_sub(offset).min(count.min(READ_BYTES_MAX).into());
         let file = file.try_clone().map_err(|error| unreadable(&error))?;
         let work = room.env.spawn_blocking(move || {
@@ -191,18 +194,32 @@ impl CallFiles {
         read.map_err(|error| unreadable(&error))
     }
 
-    /// Opens and looks through a file, once.
-    async fn looked_at(
+    /// Looks through a file, once, and says which it is and its size.
+    pub(super) async fn looked_at(
         &mut self,
         room: &FileRoom,
         blob: &str,
-    ) -> Result<&(std::fs::File, u64), NoBlob> {
+    ) -> Result<(BlobId, u64), NoBlob> {
         let id = self.knows(blob).ok_or(NoBlob::Unknown)?;
         let known = self.known.get_mut(&id).ok_or(NoBlob::Unknown)?;
-        if known.open.is_none() {
-            known.open = Some(room.look(id).await?);
+        let size = match known.looked {
+            Some(size) => size,
+            None => *known.looked.insert(room.look(id).await?),
+        };
+        Ok((id, size))
+    }
+
+    /// A file that was looked at, open.
+    async fn opened(&mut self, room: &FileRoom, id: BlobId) -> Result<&std::fs::File, NoBlob> {
+        let open = match self.open.iter().position(|(open, _)| *open == id) {
+            Some(place) => self.open.remove(place),
+            None => Some((id, room.open(id).await?.file.into_std().await)),
+        };
+        if self.open.len() >= OPEN_PER_CALL_MAX {
+            self.open.pop_front();
         }
-        known.open.as_ref().ok_or(NoBlob::Unknown)
+        self.open.extend(open);
+        self.open.back().map(|(_, file)| file).ok_or(NoBlob::Unknown)
     }
 
     /// Stores what `sink` took; from now on the call knows it.
@@ -233,7 +250,7 @@ fn unreadable(error: &std::io::Error) -> NoBlob {
 }
 
 impl FileRoom {
-    async fn open(&self, id: BlobId) -> Result<OpenBlob, NoBlob> {
+    pub(super) async fn open(&self, id: BlobId) -> Result<OpenBlob, NoBlob> {
         match self.store.open(&self.channel, id).await {
             Ok(Some(open)) => Ok(open),
             Ok(None) => Err(NoBlob::Unknown),
@@ -243,18 +260,14 @@ impl FileRoom {
         }
     }
 
-    /// Opens a file and looks through it: on a thread of its own, since it is as long as it is.
-    async fn look(&self, id: BlobId) -> Result<(std::fs::File, u64), NoBlob> {
+    /// Looks through a file and says its size: on a thread of its own, since it is as long as it is.
+    async fn look(&self, id: BlobId) -> Result<u64, NoBlob> {
         let OpenBlob { size_bytes, digest, file } = self.open(id).await?;
         let (file, guard) = (file.into_std().await, Arc::clone(&self.guard));
-        let work = self.env.spawn_blocking(move || {
-            let found = look_through(&file, &guard, &digest)?;
-            Ok::<_, std::io::Error>((file, found))
-        });
+        let work = self.env.spawn_blocking(move || look_through(&file, &guard, &digest));
         let looked = work.await.map_err(|_| NoBlob::Unavailable("the host ends".to_owned()))?;
-        let (file, found) = looked.map_err(|error| unreadable(&error))?;
-        match found {
-            Found::Fine => Ok((file, size_bytes)),
+        match looked.map_err(|error| unreadable(&error))? {
+            Found::Fine => Ok(size_bytes),
             Found::Secret => Err(NoBlob::Denied("holds a secret of this channel")),
             Found::Other => {
                 tracing::error!(channel = %self.channel, blob = %id, "a file is damaged on disk");

@@ -83,7 +83,9 @@ impl Bound {
             return Err(problems);
         }
         let credentials = targets.values().flat_map(BoundTarget::credentials);
-        let guard = Arc::new(Guard::new(vault.values().chain(credentials), vault.names()));
+        let guard = Guard::new(vault.values().chain(credentials), vault.names())
+            .map_err(|why| vec![format!("[channels.{channel}] its secrets {why}")])?;
+        let guard = Arc::new(guard);
         warn_of_short_secrets(&vault, channel);
         let files = Arc::new(FileRoom {
             env: env.clone(),

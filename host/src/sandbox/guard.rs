@@ -36,10 +36,14 @@ pub(super) enum Leak {
 impl Guard {
     /// Guards `values` (as written, decoded, and whole rendered credentials) and the placeholders
     /// of `slots`.
+    ///
+    /// # Errors
+    /// The end of a sentence: no search can be made for so many or such long values. Without one
+    /// nothing would be found.
     pub(super) fn new<'a>(
         values: impl Iterator<Item = &'a [u8]>,
         slots: impl Iterator<Item = &'a str>,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let mut forms = Vec::new();
         for value in values.filter(|value| value.len() >= GUARDED_BYTES_MIN) {
             push_forms(&mut forms, value);
@@ -48,7 +52,7 @@ impl Guard {
         forms.sort_unstable_by(|a, b| a.as_slice().cmp(b.as_slice()));
         forms.dedup_by(|a, b| a.as_slice() == b.as_slice());
         let placeholders: Vec<_> = slots.map(|slot| format!("{{secret.{slot}}}")).collect();
-        Self { secrets: search(&forms, false), placeholders: search(&placeholders, true) }
+        Ok(Self { secrets: search(&forms, false)?, placeholders: search(&placeholders, true)? })
     }
 
     /// Whether `text`, raw from the guest, holds what must not leave.
@@ -149,13 +153,15 @@ impl PieceSearch<'_> {
     }
 }
 
-fn search<P: AsRef<[u8]>>(forms: &[P], any_case: bool) -> Option<AhoCorasick> {
+fn search<P: AsRef<[u8]>>(forms: &[P], any_case: bool) -> Result<Option<AhoCorasick>, String> {
     if forms.is_empty() {
-        return None;
+        return Ok(None);
     }
     let mut builder = AhoCorasick::builder();
     builder.match_kind(MatchKind::Standard).ascii_case_insensitive(any_case);
-    builder.build(forms).ok()
+    // Never the searcher's own words: they tell of what is searched for.
+    let failed = |_| "cannot be searched for: they are too many or too long".to_owned();
+    builder.build(forms).map(Some).map_err(failed)
 }
 
 fn push_forms(forms: &mut Vec<Zeroizing<Vec<u8>>>, value: &[u8]) {
@@ -212,7 +218,7 @@ mod tests {
     const SECRET: &[u8] = b"s3cret/Value+1";
 
     fn guard() -> Guard {
-        Guard::new([SECRET, b"short".as_slice()].into_iter(), ["token"].into_iter())
+        Guard::new([SECRET, b"short".as_slice()].into_iter(), ["token"].into_iter()).unwrap()
     }
 
     #[test]
@@ -251,7 +257,7 @@ mod tests {
     fn secrets_of_any_length_are_found_in_base64_at_each_of_its_places() {
         for length in 6..40_u8 {
             let secret: Vec<u8> = (0..length).map(|n| b'!' + n * 2).collect();
-            let guard = Guard::new([secret.as_slice()].into_iter(), [].into_iter());
+            let guard = Guard::new([secret.as_slice()].into_iter(), [].into_iter()).unwrap();
             for lead in 0..6 {
                 for tail in 0..3 {
                     let text = [&b"######"[..lead], &secret, &b"##"[..tail]].concat();
@@ -269,7 +275,7 @@ mod tests {
     #[test]
     fn two_forms_that_overlap_leave_nothing_standing() {
         let (one, other) = (b"abcdef/g".as_slice(), b"f/ghijkl".as_slice());
-        let guard = Guard::new([one, other].into_iter(), [].into_iter());
+        let guard = Guard::new([one, other].into_iter(), [].into_iter()).unwrap();
         let clean = guard.redact(b"<abcdef%2Fghijkl>");
         assert_eq!(&clean[..], b"<[redacted]>");
         let wide: Vec<u8> = "abcdef/g".encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -203,7 +203,11 @@ impl Job for Webhook {
         let order = Order::Webhook(convert_out::webhook(request, bound.public_url.as_deref()));
         let read = move |said, guest: &Guest| {
             let Said::Handled(said) = said else { return unfit() };
-            match reader(&bound, guest).webhook_reply(said) {
+            let read = reader(&bound, guest).webhook_reply(said);
+            match read.and_then(|reply| {
+                bound.egress.let_out(&reply).map_err(Refused::Wrong)?;
+                Ok(reply)
+            }) {
                 Ok(reply) => Ok(reply),
                 Err(Refused::TooMuch(why)) => {
                     let why = bound.guard.redact_text(why);

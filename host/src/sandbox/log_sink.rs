@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn lines_over_the_cap_are_dropped_and_counted_and_the_last_error_is_kept() {
         let limits = CallLimits { log_lines: 2, log_line_bytes: 64, ..CallLimits::default() };
-        let guard = Guard::new([b"s3cret-value".as_slice()].into_iter(), [].into_iter());
+        let guard = Guard::new([b"s3cret-value".as_slice()].into_iter(), [].into_iter()).unwrap();
         let sink = LogSink::new("c", "digest", "send 1".into(), Some(Arc::new(guard)), &limits);
         sink.write(Level::Error, "first s3cret-value\u{1b}[0m", &[]);
         assert_eq!(sink.last_words().as_deref(), Some("first [redacted]\\u{1b}[0m"));

@@ -81,6 +81,7 @@ fn standing_v4(address: Ipv4Addr) -> Standing {
 const V6: &[(Ipv6Addr, u32, Standing)] = &[
     // Cloud metadata (AWS) inside the unique local range.
     (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128, Standing::Never),
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23), 128, Standing::Never),
     (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, Standing::Never),
     (Ipv6Addr::LOCALHOST, 128, Standing::Private),
     (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, Standing::Private),
@@ -187,6 +188,8 @@ mod tests {
             "fec0::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "169.254.170.23",
             "4000::1",
         ];
         check(Standing::Never, &never);

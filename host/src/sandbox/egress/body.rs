@@ -2,9 +2,10 @@
 //! multipart body (RFC 7578) is written around the files. It decides nothing.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
@@ -14,16 +15,35 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 const FRAME_BYTES: usize = 64 << 10;
 
 /// A body on its way out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct OutBody {
     pieces: VecDeque<Piece>,
     left: u64,
 }
 
-#[derive(Debug)]
 enum Piece {
     Bytes(Bytes),
-    File { file: tokio::fs::File, left: u64 },
+    File { file: Source, left: u64 },
+}
+
+/// Gives a file at its beginning, once it is asked.
+pub(super) type Opening = Pin<Box<dyn Future<Output = io::Result<tokio::fs::File>> + Send>>;
+
+enum Source {
+    Open(tokio::fs::File),
+    Later(Opening),
+}
+
+impl Source {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut tokio::fs::File>> {
+        if let Self::Later(opening) = self {
+            *self = Self::Open(ready!(opening.as_mut().poll(cx))?);
+        }
+        match self {
+            Self::Open(file) => Poll::Ready(Ok(file)),
+            Self::Later(_) => Poll::Pending,
+        }
+    }
 }
 
 impl OutBody {
@@ -35,6 +55,15 @@ impl OutBody {
     }
 
     pub(super) fn push_file(&mut self, file: tokio::fs::File, size: u64) {
+        self.push_source(Source::Open(file), size);
+    }
+
+    /// A file that is opened when all before it has left.
+    pub(super) fn push_file_later(&mut self, opening: Opening, size: u64) {
+        self.push_source(Source::Later(opening), size);
+    }
+
+    fn push_source(&mut self, file: Source, size: u64) {
         if size > 0 {
             self.left += size;
             self.pieces.push_back(Piece::File { file, left: size });
@@ -63,10 +92,12 @@ impl Body for OutBody {
                 let want = usize::try_from(*left).unwrap_or(usize::MAX).min(FRAME_BYTES);
                 let mut bytes = BytesMut::zeroed(want);
                 let mut buffer = ReadBuf::new(&mut bytes);
-                match Pin::new(file).poll_read(cx, &mut buffer) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
-                    Poll::Ready(Ok(())) => {}
+                let read = match ready!(file.poll_open(cx)) {
+                    Ok(file) => ready!(Pin::new(file).poll_read(cx, &mut buffer)),
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = read {
+                    return Poll::Ready(Some(Err(error)));
                 }
                 let count = buffer.filled().len();
                 if count == 0 {

@@ -1,6 +1,9 @@
 //! A body that is put together of bytes and of the call's files. It decides nothing about where the
 //! request goes.
 
+use std::io;
+use std::sync::Arc;
+
 use http::header::HeaderValue;
 
 use super::body::{OutBody, part_head, parts_end};
@@ -27,8 +30,7 @@ impl<'a> Building<'a> {
 
     /// A file that the call was given or has made.
     pub(super) async fn push_blob(&mut self, target: &str, blob: &str) -> Result<(), EgressError> {
-        let opened = self.files.handle(&self.egress.room, blob).await;
-        let (file, size) = opened.map_err(|no| match no {
+        let no_blob = |no| match no {
             NoBlob::Unknown => EgressError::Denied(format!(
                 "target `{target}`: the body names a file that this call was not given and did \
                  not make"
@@ -37,11 +39,25 @@ impl<'a> Building<'a> {
                 EgressError::Denied(format!("target `{target}`: a file of the body {why}"))
             }
             NoBlob::Unavailable(why) => EgressError::NotSent(format!("target `{target}`: {why}")),
-        })?;
+        };
+        let room = &self.egress.room;
+        let (id, size) = self.files.looked_at(room, blob).await.map_err(no_blob)?;
         let spent = self.files.spend_out(size, self.egress.limits.file_bytes);
         spent.map_err(EgressError::RequestTooLarge)?;
+        // The first is opened now, while nothing has left; the others when their turn comes: a body
+        // of many files holds one descriptor.
+        if self.file_bytes == 0 {
+            let open = room.open(id).await.map_err(no_blob)?;
+            self.body.push_file(open.file, size);
+        } else {
+            let room = Arc::clone(room);
+            let opening = async move {
+                let open = room.open(id).await;
+                open.map(|open| open.file).map_err(|_| io::ErrorKind::NotFound.into())
+            };
+            self.body.push_file_later(Box::pin(opening), size);
+        }
         self.file_bytes += size;
-        self.body.push_file(file, size);
         Ok(())
     }
 

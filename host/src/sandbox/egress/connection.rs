@@ -126,6 +126,10 @@ pub(super) struct Connection {
     mark: WireMark,
     /// Bytes that came so far, over all requests.
     came: Arc<AtomicU64>,
+    /// How many before the request under way.
+    came_before: u64,
+    /// Bytes of the last answer's body, unpacked, kept or not.
+    unpacked: u64,
 }
 
 /// A whole answer, as it came.
@@ -168,13 +172,20 @@ impl Connection {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
         let (sender, protocol) = builder.handshake(io).await.map_err(|e| e.to_string())?;
-        Ok(Self { protocol: Some(Box::pin(protocol)), sender, mark, came })
+        let protocol = Some(Box::pin(protocol));
+        Ok(Self { protocol, sender, mark, came, came_before: 0, unpacked: 0 })
     }
 
     /// A mark of its own for the next request.
     pub(super) fn fresh_mark(&self) -> WireMark {
         self.mark.clear();
         self.mark.clone()
+    }
+
+    /// Bytes that came of the last answer, whole or not: on the wire or unpacked, whichever are more.
+    pub(super) fn came(&self) -> u64 {
+        let came = self.came.load(Ordering::Relaxed).saturating_sub(self.came_before);
+        came.max(self.unpacked)
     }
 
     /// Whether another request may go over it: it looks, without waiting, for what the other side
@@ -197,6 +208,7 @@ impl Connection {
         caps: &Caps,
         taker: Taker<'_>,
     ) -> Result<RawAnswer, Failed> {
+        (self.came_before, self.unpacked) = (self.came.load(Ordering::Relaxed), 0);
         let answer = self.exchange_marked(env, request, caps, taker).await;
         answer.map_err(|error| match error {
             Failed::Unanswered(why) if !self.mark.is_set() => Failed::NotSent(why),
@@ -212,7 +224,7 @@ impl Connection {
         taker: Taker<'_>,
     ) -> Result<RawAnswer, Failed> {
         let broken = |error: hyper::Error| Failed::Unanswered(describe(&error));
-        let late = |_| Failed::Unanswered("no whole answer came in time".to_owned());
+        let late = || Failed::Unanswered("no whole answer came in time".to_owned());
         let head = drive(&mut self.protocol, Box::pin(self.sender.send_request(request)));
         let head = in_time(env, caps, &self.came, head).await?;
         let (head, mut body) = head.map_err(broken)?.into_parts();
@@ -225,10 +237,16 @@ impl Connection {
         into.expect(body.size_hint().lower())?;
         loop {
             let wait = left(env, caps.deadline).min(caps.between_bytes);
+            // What is there at once would be taken however late it is.
+            if left(env, caps.deadline).is_zero() {
+                return Err(late());
+            }
             let frame = drive(&mut self.protocol, body.frame());
-            let Some(frame) = env.timeout(wait, frame).await.map_err(late)? else { break };
+            let Some(frame) = env.timeout(wait, frame).await.map_err(|_| late())? else { break };
             if let Ok(data) = frame.map_err(broken)?.into_data() {
-                into.take(&data).await?;
+                let taken = into.take(&data).await;
+                self.unpacked = into.taken();
+                taken?;
             }
         }
         let (body, body_bytes) = into.finish().await?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -22,6 +23,9 @@ use crate::lifecycle::id::ChannelName;
 
 /// Addresses of one name that are tried.
 const ADDRESSES_TRIED_MAX: usize = 4;
+/// Names that are looked up at once for one channel. A lookup holds a blocking thread until the
+/// system gives it up, whoever still waits for it: threads that the store needs too.
+const LOOKUPS_MAX: usize = 4;
 
 /// Who turns names into addresses.
 #[async_trait]
@@ -46,10 +50,24 @@ pub(in crate::sandbox) struct Dialer {
     resolver: Arc<dyn Resolve>,
     tls: TlsConnector,
     /// By channel, of which the config has a bounded number: kept here, where a channel that is bound
-    /// anew finds what it sent before.
-    days: Arc<Mutex<BTreeMap<ChannelName, Arc<DayBudget>>>>,
+    /// anew finds what it sent before, and what it still looks up.
+    dues: Arc<Mutex<BTreeMap<ChannelName, Dues>>>,
     /// Where a test plays every platform, without TLS and whatever its address.
     stage: Option<SocketAddr>,
+}
+
+/// What all that a channel asks for has together, under whatever adapter. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Dues {
+    /// What it sent within the last 24 hours.
+    pub(super) day: Arc<DayBudget>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for Dues {
+    fn default() -> Self {
+        Self { day: Arc::default(), lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
+    }
 }
 
 /// Why there is no connection; no byte of a request left in any case.
@@ -80,7 +98,7 @@ impl Dialer {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = TlsConnector::from(Arc::new(config));
-        Ok(Self { env, resolver, tls, days: Arc::default(), stage: None })
+        Ok(Self { env, resolver, tls, dues: Arc::default(), stage: None })
     }
 
     /// Leads every connection to one address, where a test plays all platforms.
@@ -88,33 +106,38 @@ impl Dialer {
         Self { stage: Some(stage), ..self }
     }
 
-    /// What the channel sent within the last 24 hours, under whatever adapter.
-    pub(super) fn day_budget(&self, channel: &ChannelName) -> Arc<DayBudget> {
-        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(days.entry(channel.clone()).or_default())
+    /// What the channel has, whatever was bound for it before.
+    pub(super) fn dues(&self, channel: &ChannelName) -> Dues {
+        let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+        dues.entry(channel.clone()).or_default().clone()
     }
 
     /// Opens a connection within `wait`.
     pub(super) async fn dial(
         &self,
+        dues: &Dues,
         authority: &Authority,
         reach: Reach,
         wait: Duration,
     ) -> Result<Connection, NoConnection> {
         let deadline = self.env.elapsed() + wait;
         let late = |_| NoConnection::Failed("no connection came about in time".to_owned());
-        self.env.timeout(wait, self.connect(authority, reach, deadline)).await.map_err(late)?
+        self.env
+            .timeout(wait, self.connect(dues, authority, reach, deadline))
+            .await
+            .map_err(late)?
     }
 
     async fn connect(
         &self,
+        dues: &Dues,
         authority: &Authority,
         reach: Reach,
         deadline: Duration,
     ) -> Result<Connection, NoConnection> {
         let addresses = match self.stage {
             Some(stage) => vec![stage],
-            None => self.checked_addresses(authority, reach).await?,
+            None => self.checked_addresses(dues, authority, reach).await?,
         };
         let tried = addresses.len().min(ADDRESSES_TRIED_MAX);
         let mut last = "the name has no address".to_owned();
@@ -134,20 +157,20 @@ impl Dialer {
     /// private ones is an attack or a mistake, and both want to be seen.
     async fn checked_addresses(
         &self,
+        dues: &Dues,
         authority: &Authority,
         reach: Reach,
     ) -> Result<Vec<SocketAddr>, NoConnection> {
         let addresses = match authority.host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, authority.port)],
             Err(_) => self
-                .resolver
-                .resolve(&authority.host, authority.port)
+                .resolved(dues, authority)
                 .await
-                .map_err(|_| NoConnection::Failed("the name cannot be resolved".to_owned()))?,
+                .ok_or_else(|| NoConnection::Failed("the name cannot be resolved".to_owned()))?,
         };
         for address in &addresses {
             if !allowed(address.ip(), reach) {
-                tracing::warn!(host = %authority.host, address = %address.ip(), "address refused");
+                tracing::debug!(host = %authority.host, address = %address.ip(), "address refused");
                 return Err(NoConnection::Denied(match standing(address.ip()) {
                     Standing::Private => Refused::NeedsPrivateGrant,
                     Standing::Never | Standing::Public => Refused::Never,
@@ -155,6 +178,19 @@ impl Dialer {
             }
         }
         Ok(addresses)
+    }
+
+    /// The lookup holds its place until it is over, also where its call waits for it no more.
+    async fn resolved(&self, dues: &Dues, authority: &Authority) -> Option<Vec<SocketAddr>> {
+        let place = Arc::clone(&dues.lookups).acquire_owned().await.ok()?;
+        let (resolver, host) = (Arc::clone(&self.resolver), authority.host.clone());
+        let port = authority.port;
+        let lookup = self.env.spawn(async move {
+            let found = resolver.resolve(&host, port).await;
+            drop(place);
+            found
+        });
+        lookup.await.ok()?.ok()
     }
 
     async fn open(&self, authority: &Authority, address: SocketAddr) -> Result<Connection, String> {

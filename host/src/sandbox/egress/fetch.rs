@@ -11,10 +11,9 @@ use http::{Method, Request};
 
 use super::audit::{Line, Tally, Told};
 use super::body::OutBody;
-use super::budget::DayBudget;
 use super::building::Building;
 use super::connection::{Caps, Connection, Failed, left};
-use super::dial::{Dialer, NoConnection, Refused};
+use super::dial::{Dialer, Dues, NoConnection, Refused};
 use super::intake::{Taker, not_kept};
 use super::origin::Authority;
 use super::pool::Pool;
@@ -52,7 +51,7 @@ pub(in crate::sandbox) struct Egress {
     /// Declared by the manifest and not granted.
     withheld: BTreeSet<String>,
     pool: Pool,
-    day: Arc<DayBudget>,
+    pub(super) dues: Dues,
 }
 
 /// A request that may leave.
@@ -87,8 +86,8 @@ impl Egress {
         limits: CallLimits,
     ) -> Self {
         let (withheld, pool) = (BTreeSet::new(), Pool::default());
-        let day = dialer.day_budget(&room.channel);
-        Self { env, room, targets, dialer, limits, withheld, pool, day }
+        let dues = dialer.dues(&room.channel);
+        Self { env, room, targets, dialer, limits, withheld, pool, dues }
     }
 
     /// Names the targets that the operator did not grant, for the sentence that says so.
@@ -145,13 +144,12 @@ impl Egress {
         if !(200..300).contains(&status) {
             return Ok(EgressSaved { status, headers, blob: None, size_bytes: 0 });
         }
+        // What came is charged by now, and was no more than was left.
         let kept = call.files.commit(sink).await;
         let (blob, size_bytes) = kept.map_err(|error| match not_kept(error, status) {
             Failed::TooLarge(status) => EgressError::AnswerTooLarge(status),
             Failed::Unanswered(why) | Failed::NotSent(why) => EgressError::Unanswered(why),
         })?;
-        let spent = call.files.spend_in(size_bytes, self.limits.file_bytes);
-        spent.map_err(|_| EgressError::AnswerTooLarge(status))?;
         Ok(EgressSaved { status, headers, blob: Some(blob), size_bytes })
     }
 
@@ -177,7 +175,7 @@ impl Egress {
         if let Some(timeout_ms) = request.timeout_ms {
             end = end.min(begun + Duration::from_millis(timeout_ms.into()));
         }
-        self.send(wire, target, ready, (end, taker), tally).await
+        self.send((wire, files), target, ready, (end, taker), tally).await
     }
 
     /// The whole table of the config that would grant one target more than it grants.
@@ -231,6 +229,19 @@ impl Egress {
         }
         let mut headers = header::read(&request.headers, &target.injected_headers())
             .map_err(|why| denied(format!("the request {why}")))?;
+        // Before the scan, which is the dearer the longer the body is.
+        let most = self
+            .limits
+            .request_body_bytes
+            .min(self.limits.bytes_out.saturating_sub(wire.bytes_out));
+        let too_large = |bytes: u64| {
+            EgressError::RequestTooLarge(format!(
+                "the body has {bytes} bytes apart from files; {most} are left to this request"
+            ))
+        };
+        if let Some(bytes) = request.body.as_ref().map(Body::own_bytes).filter(|it| *it > most) {
+            return Err(too_large(bytes));
+        }
         if let Err(why) = scan::scan(&self.room.guard, request) {
             wire.barred += u32::from(permit.effect == Effect::Send);
             return Err(denied(format!("the request {why}")));
@@ -252,15 +263,9 @@ impl Egress {
             }
         }
         let Building { body, file_bytes, .. } = body;
-        let most = self
-            .limits
-            .request_body_bytes
-            .min(self.limits.bytes_out.saturating_sub(wire.bytes_out));
         let own_bytes = body.len().saturating_sub(file_bytes);
         if own_bytes > most {
-            return Err(EgressError::RequestTooLarge(format!(
-                "the body has {own_bytes} bytes apart from files; {most} are left to this request"
-            )));
+            return Err(too_large(own_bytes));
         }
         let own_bytes = Bytes(own_bytes);
         Ok(Ready { permit, method, headers, body, own_bytes })
@@ -282,7 +287,7 @@ impl Egress {
     /// The budget, the connection, the credentials, the exchange.
     async fn send(
         &self,
-        wire: &mut Wire,
+        (wire, files): (&mut Wire, &mut CallFiles),
         target: &BoundTarget,
         ready: Ready,
         (end, taker): (Duration, Taker<'_>),
@@ -296,7 +301,7 @@ impl Egress {
         let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => {
-                self.day.give_back(now, day);
+                self.dues.day.give_back(now, day);
                 return Err(error);
             }
         };
@@ -307,7 +312,7 @@ impl Egress {
                 .limits
                 .answer_body_bytes
                 .min(self.limits.bytes_in.saturating_sub(wire.bytes_in)),
-            Taker::File(_) => self.limits.file_bytes,
+            Taker::File(_) => self.limits.file_bytes.min(files.left_in(self.limits.file_bytes)),
         };
         let caps = Caps {
             deadline: end,
@@ -317,20 +322,28 @@ impl Egress {
         };
         wire.begin(effect, connection.fresh_mark());
         tally.out = bytes + file_bytes;
+        let into_file = matches!(taker, Taker::File(_));
         let raw = connection.exchange(&self.env, request, &caps, taker).await;
+        // Whatever way it ended: bytes that came and were of no use are charged as well.
+        tally.into = match &raw {
+            Ok(answer) => answer.body_bytes,
+            Err(Failed::TooLarge(_)) if !into_file => body_bytes,
+            Err(_) => connection.came(),
+        };
+        match into_file {
+            true => files.charge_in(tally.into),
+            false => wire.bytes_in += tally.into,
+        }
         wire.settle(raw.as_ref().ok().map(|answer| answer.status));
         if let Err(Failed::NotSent(_)) = &raw {
-            self.day.give_back(now, day);
+            self.dues.day.give_back(now, day);
             tally.out = 0;
         }
         let name = &target.id;
         match raw {
             Ok(raw) => {
-                tally.into = raw.body_bytes;
                 self.pool.give(authority, target.reach, connection, self.env.elapsed()).await;
-                let answer = answer::for_guest(raw, &self.room.guard);
-                wire.bytes_in += answer.body.len() as u64;
-                Ok(answer)
+                Ok(answer::for_guest(raw, &self.room.guard))
             }
             Err(Failed::NotSent(why)) => {
                 Err(EgressError::NotSent(format!("target `{name}`: {why}")))
@@ -338,11 +351,7 @@ impl Egress {
             Err(Failed::Unanswered(why)) => {
                 Err(EgressError::Unanswered(format!("target `{name}`: {why}")))
             }
-            Err(Failed::TooLarge(status)) => {
-                wire.bytes_in += body_bytes;
-                tally.into = body_bytes;
-                Err(EgressError::AnswerTooLarge(status))
-            }
+            Err(Failed::TooLarge(status)) => Err(EgressError::AnswerTooLarge(status)),
         }
     }
 
@@ -357,15 +366,19 @@ impl Egress {
         let path = target.path_and_query(&ready.permit).len();
         let bytes = (head.sum::<usize>() + path) as u64 + ready.body.len();
         let most = self.limits.day_bytes_out;
-        match self.day.take(now, bytes, most) {
+        match self.dues.day.take(now, bytes, most) {
             Ok(()) => Ok(bytes),
-            Err(spent) => Err(EgressError::NotSent(format!(
-                "the channel has sent {spent} of the {most} bytes that it may send within 24 \
-                 hours, and this request has {bytes}; the limit is `day_bytes_out` in \
-                 [channels.{}.limits]",
-                self.room.channel
-            ))),
+            Err(spent) => Err(EgressError::NotSent(self.day_is_over(spent, "request", bytes))),
         }
+    }
+
+    /// The sentence for what a channel may not send any more within a day.
+    pub(super) fn day_is_over(&self, spent: u64, what: &str, bytes: u64) -> String {
+        format!(
+            "the channel has sent {spent} of the {} bytes that it may send within 24 hours, and \
+             this {what} has {bytes}; the limit is `day_bytes_out` in [channels.{}.limits]",
+            self.limits.day_bytes_out, self.room.channel
+        )
     }
 
     async fn connection(
@@ -380,7 +393,7 @@ impl Egress {
         }
         let wait = Duration::from_millis(self.limits.connect_ms).min(left(&self.env, end));
         let name = &target.id;
-        match self.dialer.dial(authority, reach, wait).await {
+        match self.dialer.dial(&self.dues, authority, reach, wait).await {
             Ok(connection) => Ok(connection),
             Err(NoConnection::Failed(why)) => {
                 Err(EgressError::NotSent(format!("target `{name}`: {why}")))

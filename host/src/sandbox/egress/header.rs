@@ -8,7 +8,8 @@ const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 16 << 10;
 
 /// What the host alone decides: where the request goes, how its body is framed, what becomes of
-/// the connection. `accept-encoding` too, because a secret in a compressed answer is not found.
+/// the connection. `accept-encoding` too, because a secret in a compressed answer is not found, and
+/// what some servers take for the method or the path, which were held against the route.
 const HOST_ONLY: &[&str] = &[
     "host",
     "connection",
@@ -23,6 +24,11 @@ const HOST_ONLY: &[&str] = &[
     "http2-settings",
     "alt-used",
     "forwarded",
+    "x-http-method-override",
+    "x-method-override",
+    "x-http-method",
+    "x-original-url",
+    "x-rewrite-url",
 ];
 
 /// Headers of an answer that say how it travelled, not what it is.
@@ -103,6 +109,11 @@ mod tests {
             ("Accept-Encoding", "gzip"),
             ("Proxy-Authorization", "x"),
             ("proxy-anything", "x"),
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("X-Method-Override", "DELETE"),
+            ("X-HTTP-Method", "DELETE"),
+            ("X-Original-URL", "/admin"),
+            ("X-Rewrite-URL", "/admin"),
             ("Authorization", "Bearer mine"),
             ("x-a\r\nhost", "x"),
             ("x-a", "x\r\nhost: evil"),

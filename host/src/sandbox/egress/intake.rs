@@ -90,6 +90,11 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
+    /// Bytes so far, unpacked.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// The body is whole: gives what is for memory, and how long all of it was.
     pub(super) async fn finish(mut self) -> Result<(Vec<u8>, u64), Failed> {
         // Nothing at all is no broken archive: answers without a body may name an encoding.

@@ -19,6 +19,7 @@ mod intake;
 mod origin;
 mod path;
 mod pool;
+mod reply;
 mod scan;
 mod target;
 mod wire;
@@ -84,6 +85,31 @@ pub(super) enum Body {
     /// A file of the channel, by its id.
     Blob(String),
     Multipart(Vec<Part>),
+}
+
+impl Body {
+    /// Its bytes apart from files, before anything is written around them: never more than it has
+    /// on the wire.
+    fn own_bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Form(fields) => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            Self::Blob(_) => 0,
+            Self::Multipart(parts) => parts.iter().map(Part::own_bytes).sum(),
+        };
+        bytes as u64
+    }
+}
+
+impl Part {
+    fn own_bytes(&self) -> usize {
+        let word = |word: &Option<String>| word.as_ref().map_or(0, String::len);
+        let content = match &self.content {
+            Content::Bytes(bytes) => bytes.len(),
+            Content::Blob(_) => 0,
+        };
+        self.name.len() + word(&self.file_name) + word(&self.media_type) + content
+    }
 }
 
 /// One part of a multipart body.

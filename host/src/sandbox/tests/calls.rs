@@ -326,3 +326,50 @@ async fn an_export_that_is_not_there_is_not_called() {
     let CallEnd::NotCalled(fault) = call.end else { panic!("{:?}", call.end) };
     assert_eq!(fault.code, "no_poll_export");
 }
+
+/// A kind that the adapter does not know stands in its reply, in the adapter's words.
+fn unknown_kind(kind: &str) -> WebhookRequest {
+    pushed("/events", &json!({ "events": [{ "kind": kind }] }))
+}
+
+#[tokio::test]
+async fn a_webhooks_reply_carries_no_secret_out() {
+    let peer = Peer::start(vec![ok()]).await;
+    let channel = script(&peer, json!({}), roomy()).await;
+    let call = channel.webhook(unknown_kind("harmless"), StopSignal::never()).await;
+    let CallEnd::Answered(reply) = call.end else { panic!("{:?}", call.end) };
+    assert_eq!(reply.status, 400);
+    assert!(String::from_utf8_lossy(&reply.body).contains("harmless"));
+    for kind in ["canary-token-1", "{secret.token}", &hex::encode("canary-token-1")] {
+        let words = trapped(channel.webhook(unknown_kind(kind), StopSignal::never()).await);
+        assert!(
+            words.contains("the reply carries a secret") && !words.contains("canary"),
+            "{words}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_channel_replies_counts_as_sent_within_the_day() {
+    let peer = Peer::start(vec![ok()]).await;
+    let limits = CallLimits { day_bytes_out: 3_000, ..roomy() };
+    let channel = script(&peer, json!({}), limits).await;
+    let long = "x".repeat(1_000);
+    let mut replied = 0;
+    let words = loop {
+        match channel.webhook(unknown_kind(&long), StopSignal::never()).await.end {
+            CallEnd::Answered(reply) => {
+                assert_eq!(reply.status, 400);
+                replied += 1;
+            }
+            CallEnd::Trapped(words) => break words,
+            other => panic!("{other:?}"),
+        }
+        assert!(replied < 10, "it replies for ever");
+    };
+    assert!(replied == 2 && words.contains("`day_bytes_out`"), "{replied}: {words}");
+    // One that carries nothing out is let through.
+    let bare = pushed("/events", &json!({ "events": [] }));
+    let call = channel.webhook(bare, StopSignal::never()).await;
+    assert!(matches!(call.end, CallEnd::Answered(_)), "{:?}", call.end);
+}

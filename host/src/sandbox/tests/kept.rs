@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
+use crate::env::Env;
 use crate::lifecycle::id::{BlobId, ChannelName};
 use crate::sandbox::{BlobError, BlobSink, BlobStore, OpenBlob};
 
@@ -20,12 +22,18 @@ struct Inner {
     dir: tempfile::TempDir,
     rows: Mutex<Rows>,
     pub(super) most: Mutex<u64>,
+    pause: Mutex<Duration>,
 }
 
 impl Default for Kept {
     fn default() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self(Arc::new(Inner { dir, rows: Mutex::default(), most: Mutex::new(1 << 30) }))
+        Self(Arc::new(Inner {
+            dir,
+            rows: Mutex::default(),
+            most: Mutex::new(1 << 30),
+            pause: Mutex::default(),
+        }))
     }
 }
 
@@ -57,6 +65,18 @@ impl Kept {
     /// Changes a file behind the host's back.
     pub(in crate::sandbox) fn damage(&self, blob: BlobId, bytes: &[u8]) {
         std::fs::write(self.path(blob), bytes).unwrap();
+    }
+
+    /// How many of its files are open.
+    pub(in crate::sandbox) fn open_now(&self) -> usize {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let files = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+        files.filter(|file| file.starts_with(self.0.dir.path())).count()
+    }
+
+    /// Each piece of a new file is so long in being written.
+    pub(in crate::sandbox) fn slowly(&self, pause: Duration) {
+        *self.0.pause.lock().unwrap() = pause;
     }
 
     pub(in crate::sandbox) fn count(&self) -> usize {
@@ -99,6 +119,10 @@ impl BlobSink for Sink {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        let pause = *self.kept.0.pause.lock().unwrap();
+        if !pause.is_zero() {
+            Env::system().sleep(pause).await;
+        }
         self.bytes.write_all(bytes).unwrap();
         if self.bytes.len() as u64 > self.most {
             return Err(BlobError::OverQuota("too long".to_owned()));

@@ -1,6 +1,7 @@
 //! The way out against real sockets: what left, what was answered, what was refused before.
 
 mod audit;
+mod bounds;
 mod exchange;
 mod files;
 mod keeping;
@@ -138,7 +139,7 @@ impl Out {
         let env = Env::system();
         let vault = vault();
         let bound = bound(target, reach).unwrap();
-        let guard = Guard::new(vault.values().chain(bound.credentials()), vault.names());
+        let guard = Guard::new(vault.values().chain(bound.credentials()), vault.names()).unwrap();
         let dialer = Dialer::new(env.clone(), Arc::new(Names(names.into()))).unwrap();
         let targets = BTreeMap::from([(target.id.clone(), bound)]);
         let channel = ChannelName::from("c");
