@@ -221,7 +221,7 @@ pub fn judge(end: CallEnd<SendAnswer>, ledger: &Ledger) -> Verdict {
         }
         CallEnd::CpuSpent => (ended_early(ledger, "cpu", "the call ran out of its CPU time"), None),
         CallEnd::Cancelled => (cancelled(ledger), None),
-        CallEnd::NotCalled(fault) => (Outcome::NotSent(NotSent::Offline(fault)), None),
+        CallEnd::NotCalled(fault) => (not_called(fault, ledger), None),
     };
     Verdict { outcome, contradiction }
 }
@@ -280,6 +280,14 @@ fn ended_early(ledger: &Ledger, code: &str, words: &str) -> Outcome {
         Outcome::Unknown(fault)
     } else {
         Outcome::NotSent(NotSent::Transient(fault))
+    }
+}
+
+/// That no instruction ran is the word of the process that was to run it: the ledger goes before it.
+fn not_called(fault: Fault, ledger: &Ledger) -> Outcome {
+    match ended_early(ledger, &fault.code, &fault.sentence) {
+        Outcome::NotSent(_) => Outcome::NotSent(NotSent::Offline(fault)),
+        other => other,
     }
 }
 

@@ -199,6 +199,17 @@ fn a_call_that_ends_without_a_word_is_judged_by_what_left() {
     assert_eq!(stopped, Outcome::NotSent(NotSent::Stopped));
 }
 
+// Case: D6
+#[test]
+fn a_call_that_is_said_not_to_have_begun_is_judged_by_what_left() {
+    let ended = outcome(CallEnd::NotCalled(fault()), &ledger(0, 0, 0));
+    assert_eq!(ended, Outcome::NotSent(NotSent::Offline(fault())));
+    for (begun, answered, accepted) in [(1, 0, 0), (1, 1, 0), (1, 1, 1)] {
+        let ended = outcome(CallEnd::NotCalled(fault()), &ledger(begun, answered, accepted));
+        assert_eq!(ended, Outcome::Unknown(fault()), "it would be sent again, without end");
+    }
+}
+
 #[test]
 fn what_may_not_leave_for_what_it_carries_is_not_tried_again() {
     let barred = Ledger { send_barred: 1, ..ledger(0, 0, 0) };

@@ -115,7 +115,8 @@ impl Adapter {
         };
         let inner = &self.0.engine.0;
         let code = (Arc::clone(code), shape(&inner.engine));
-        let ward = Ward::new(&inner.env, helper.clone(), code, &bound.name.0, &bound.limits);
+        let named = (bound.name.0.as_str(), Some(Arc::clone(&bound.guard)));
+        let ward = Ward::new(&inner.env, helper.clone(), code, named, &bound.limits);
         Callee { ground: Arc::new(ward), digest: self.0.callee.digest.clone() }
     }
 
@@ -259,7 +260,7 @@ impl Inner {
         let shape = shape(&self.engine);
         let limits = CallLimits { calls_at_once: 1, ..CallLimits::default() };
         let loaded = (Arc::clone(&code), shape);
-        let ward = Ward::new(&self.env, helper.clone(), loaded, &digest[..12], &limits);
+        let ward = Ward::new(&self.env, helper.clone(), loaded, (&digest[..12], None), &limits);
         let faces = ward.faces().await?;
         let ground: Arc<dyn Ground> = Arc::new(ward);
         Ok((ground, faces, Some(Isolated { code, helper })))

@@ -295,7 +295,8 @@ fn facts<T>(end: CallEnd<T>, guest: Guest, callee: &Callee) -> Call<T> {
 
 /// A trap with its own words, the guest's last ones, and what the host had refused it.
 fn end_of<T>(error: &wasmtime::Error, guest: &Guest) -> CallEnd<T> {
-    if error.is::<PoolConcurrencyLimitError>() {
+    // One that had asked for something had begun.
+    if error.is::<PoolConcurrencyLimitError>() && guest.meter.host_calls == 0 {
         let sentence = "no instance is to be had: the pools are full";
         return CallEnd::NotCalled(Fault::new("busy", sentence));
     }

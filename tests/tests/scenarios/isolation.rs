@@ -126,6 +126,26 @@ async fn each_isolated_channel_has_one_process_which_may_die_and_dies_with_its_h
     }
 }
 
+/// A child that stands still cannot see that its pipe is closed, nor would one that a guest has taken
+/// over look.
+#[tokio::test]
+async fn a_child_that_does_not_look_at_its_pipe_dies_with_its_host_too() {
+    let (_sink, _site, host) = isolated().await;
+    let children = children_of(host.pid());
+    assert_eq!(children.len(), 2);
+    for child in &children {
+        let score = std::fs::read_to_string(format!("/proc/{child}/oom_score_adj")).unwrap();
+        assert_eq!(score.trim(), "1000", "it goes first where memory runs out");
+        rustix::process::kill_process(Pid::from_raw(*child).unwrap(), Signal::STOP).unwrap();
+    }
+    host.kill().await;
+    let begun = Instant::now();
+    while children.iter().any(|pid| is_there(*pid)) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "a child outlives its host");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Whether a random word stands anywhere in the memory that a process may write: one of the eight
 /// pieces of it of which one is always aligned.
 fn holds(pid: i32, word: &str) -> bool {

@@ -94,7 +94,8 @@ async fn fifty_spellings_of_a_path_stay_below_the_route_or_are_denied() {
             let rest =
                 read.map(decoded).or_else(|| whole.strip_prefix("/open/").map(str::to_owned));
             let once = rest.unwrap_or_else(|| panic!("it got out: {path}"));
-            assert!(once != ".." && once != ".", "a way up: {path}");
+            let mut parts = once.split(['/', '\\']);
+            assert!(parts.all(|part| part != ".." && part != "."), "a way up: {path}");
             assert!(path.matches('/').count() == 2 && !path.contains('\\'), "more: {path}");
             // What the guest wrote as text arrives as that text, and as nothing else.
             let is_text = sent.iter().any(|result| result["trick"] == once.as_str());

@@ -15,6 +15,14 @@ const SLACK_BYTES: usize = 1_024;
 /// Errors over the cap that are kept.
 const LAST_MAX: usize = 3;
 
+/// What the names, lengths and kinds of one line need beside its text.
+const FRAME_BYTES: usize = 2 << 10;
+
+/// Bytes of a line on its way, at most.
+pub(super) fn line_bytes_max(limits: &CallLimits) -> usize {
+    limits.log_line_bytes as usize + SLACK_BYTES + FRAME_BYTES
+}
+
 /// The log of one call.
 pub(in crate::sandbox) struct AwayLog {
     call: u64,

@@ -218,7 +218,7 @@ fn limit(order: &Order) -> io::Result<()> {
     lock::cap(Resource::Data, order.memory_bytes)?;
     // It writes no file, and leaves none behind where it falls.
     lock::cap(Resource::Fsize, 0)?;
-    lock::cap(Resource::Core, 0)
+    lock::cap(Resource::Core, lock::CORE_BYTES_MAX)
 }
 
 /// Dies with the host, also in the middle of the work: the pipe brings nothing more, so that its

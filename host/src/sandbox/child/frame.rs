@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::weigh::{Scale, Weighed};
+
 /// Taken at once for what is announced and has not come.
 const STEP_BYTES: usize = 1 << 20;
 
@@ -26,16 +28,35 @@ pub(super) fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     postcard::to_allocvec(message).map_err(io::Error::other)
 }
 
+fn wrong(what: &dyn std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a message does not fit: {what}"))
+}
+
 /// Reads a message. What does not fit, or is longer than it should be, is an error.
 pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
-    let wrong = |what: &dyn std::fmt::Display| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("a message does not fit: {what}"))
-    };
     match postcard::take_from_bytes(body) {
         Ok((message, [])) => Ok(message),
         Ok(_) => Err(wrong(&"it goes on behind its end")),
         Err(error) => Err(wrong(&error)),
     }
+}
+
+/// As [`decode`], for what a child says: its lists may have so many bytes in memory.
+pub(super) fn decode_weighed<T: DeserializeOwned>(body: &[u8], bytes_max: u32) -> io::Result<T> {
+    let mut from = postcard::Deserializer::from_bytes(body);
+    let scale = Scale::new(bytes_max.into());
+    let message = T::deserialize(Weighed::new(&mut from, &scale)).map_err(|e| wrong(&e))?;
+    match from.finalize() {
+        Ok([]) => Ok(message),
+        Ok(_) => Err(wrong(&"it goes on behind its end")),
+        Err(error) => Err(wrong(&error)),
+    }
+}
+
+/// Which of several kinds of message it is, by its place among them, and the number it begins with:
+/// all that is read of a message before it is known to be wanted.
+pub(super) fn head_of(body: &[u8]) -> io::Result<(u32, u64)> {
+    postcard::take_from_bytes(body).map(|(head, _)| head).map_err(|error| wrong(&error))
 }
 
 /// Writes one message.

@@ -7,7 +7,9 @@
 //! - Landlock: every right over files and TCP that the kernel knows is taken, whatever the path.
 //! - seccomp: of the system calls only those stand that computing, waiting and the pipe need. All
 //!   others fail with `EPERM`: `open`, `socket`, `connect`, `execve`, `ptrace`, `bpf`, `mount`, ...
-//! - Once the code is loaded, no more memory becomes executable, and no thread is started any more.
+//! - Once the code is loaded, no more memory becomes executable, no thread is started any more, and
+//!   no memory can be had that its limit does not count.
+//! - The kernel kills it with its host, and first of all where memory runs out.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +18,7 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
     RulesetCreated, RulesetError, RulesetStatus, Scope,
 };
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, Signal};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -27,6 +29,12 @@ use super::talk::Load;
 
 /// Descriptors: those of the pipe and of waiting, and memory that stands behind an image.
 const FILES_MAX: u64 = 256;
+
+/// Not nothing: the kernel gives images to the program of its `core_pattern` whatever their limit, but
+/// for this one, by which it means none (`fs/coredump.c`).
+pub(super) const CORE_BYTES_MAX: u64 = 1;
+/// What the kernel counts for a process that is to be killed first where memory runs out.
+const OOM_SCORE_MAX: &str = "1000";
 
 type Faults = Vec<String>;
 
@@ -45,6 +53,25 @@ pub(super) fn close_others() -> io::Result<()> {
     let sentence =
         format!("inherited descriptors cannot be closed, which needs Linux 5.9 or later: {error}");
     Err(io::Error::other(sentence))
+}
+
+/// Has the kernel kill this process with its host, whatever a guest makes of it, and before others
+/// where the machine's memory runs out.
+///
+/// The kernel means the *thread* that started it. That is a worker of the host's runtime, or the
+/// thread that runs the whole of it: children are started by tasks, and those threads end with the
+/// runtime.
+pub(super) fn bind_to_host() -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Not every system shows this to its processes.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_MAX);
+    Ok(())
+}
+
+/// Whether the host lives: it may have died before [`bind_to_host`].
+pub(super) fn check_host(host: u32) -> io::Result<()> {
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+    if parent == Some(host) { Ok(()) } else { Err(io::Error::other("its host is gone")) }
 }
 
 /// What a child is shut in by.
@@ -103,7 +130,7 @@ fn limit(load: &Load) -> io::Result<()> {
     cap(Resource::Nofile, FILES_MAX)?;
     // No file can be opened; this is for the memory behind images, which is a file to the kernel.
     cap(Resource::Fsize, load.memory_bytes.max(1 << 20))?;
-    cap(Resource::Core, 0)
+    cap(Resource::Core, CORE_BYTES_MAX)
 }
 
 fn landlock() -> Result<(), Faults> {
@@ -197,7 +224,7 @@ const STANDING: &[i64] = &[
     libc::SYS_getrandom,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // A further filter takes more away, and gives nothing.
+    // The last filter, which is set once the code is loaded, takes this away too.
     libc::SYS_seccomp,
     // The second filter answers it with `ENOSYS`.
     libc::SYS_clone3,
@@ -256,24 +283,32 @@ fn no_clone3() -> Result<BpfProgram, seccompiler::BackendError> {
 }
 
 /// From here on no memory becomes executable and no thread is started: all that this process needs
-/// are there.
+/// are there. Nor is there any more memory that the limit of data does not count: shared, behind a
+/// descriptor, or a stack that grows.
 ///
 /// # Errors
 /// As [`down`].
 pub(super) fn no_new_code() -> Result<(), Faults> {
-    let applied = no_executable_memory_nor_thread()
+    let applied = no_more_code_nor_uncounted_memory()
         .map_err(seccompiler::Error::from)
         .and_then(|program| seccompiler::apply_filter_all_threads(&program));
     applied.map_err(|error| vec![format!("the kernel offers no seccomp filter: {error}")])
 }
 
-fn no_executable_memory_nor_thread() -> Result<BpfProgram, seccompiler::BackendError> {
+fn no_more_code_nor_uncounted_memory() -> Result<BpfProgram, seccompiler::BackendError> {
     let executable = u64::from(libc::PROT_EXEC.cast_unsigned());
-    let mut rules = BTreeMap::from([(libc::SYS_clone, Vec::new())]);
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        let masked = SeccompCmpOp::MaskedEq(executable);
-        rules.insert(call, when(2, SeccompCmpArgLen::Dword, masked, executable)?);
+    let refused_whole =
+        [libc::SYS_clone, libc::SYS_memfd_create, libc::SYS_ftruncate, libc::SYS_seccomp];
+    let mut rules = BTreeMap::from(refused_whole.map(|call| (call, Vec::new())));
+    let has = |argument, bits| {
+        when(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits), bits)
+    };
+    rules.insert(libc::SYS_mprotect, has(2, executable)?);
+    let mut mapped = has(2, executable)?;
+    for flag in [libc::MAP_SHARED, libc::MAP_GROWSDOWN] {
+        mapped.extend(has(3, u64::from(flag.cast_unsigned()))?);
     }
+    rules.insert(libc::SYS_mmap, mapped);
     let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     SeccompFilter::new(rules, SeccompAction::Allow, refused, arch()?)?.try_into()
 }

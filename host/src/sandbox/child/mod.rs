@@ -18,6 +18,7 @@ mod serve;
 mod start;
 mod talk;
 pub(super) mod ward;
+mod weigh;
 
 use std::ffi::OsString;
 

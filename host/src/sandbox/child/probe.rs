@@ -55,7 +55,7 @@ fn probe() -> io::Result<()> {
     let attempts: Attempts = frame::decode(&frame::read(&mut pipe, 1 << 16)?)?;
     if !attempts.shut_in_by.is_empty() {
         let (data_bytes, memory_bytes) = (1 << 30, 64 << 20);
-        let load = Load { calls: 1, memory_bytes, data_bytes, shape: [0; 32] };
+        let load = Load { calls: 1, memory_bytes, data_bytes, shape: [0; 32], host: 0 };
         let mut locked = lock::down(&load, &attempts.shut_in_by);
         if attempts.hangs {
             let pipe = pipe.try_clone()?;
@@ -118,7 +118,14 @@ fn attempt(attempts: &Attempts) -> Findings {
     let core = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     let limited = rustix::process::setrlimit(rustix::process::Resource::Core, core);
     note("set a limit".to_owned(), limited.map_err(io::Error::from));
-    note("make executable memory".to_owned(), executable_memory());
+    let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let read_write = libc::PROT_READ | libc::PROT_WRITE;
+    note("make executable memory".to_owned(), map(libc::PROT_READ | libc::PROT_EXEC, private));
+    let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    note("make shared memory".to_owned(), map(read_write, shared));
+    let growing = private | libc::MAP_GROWSDOWN;
+    note("make a stack that grows".to_owned(), map(read_write, growing));
+    note("make memory behind a descriptor".to_owned(), memory_file());
     if !attempts.shut_in_by.is_empty() {
         // Where it is not refused nobody is left to tell.
         note("become a program".to_owned(), Err(Command::new("/bin/true").exec()));
@@ -152,20 +159,17 @@ fn thread() -> io::Result<()> {
     thread.join().map_err(|_| io::Error::other("it panicked"))
 }
 
+/// Memory that lives as long as its descriptor, and counts for no limit of this process.
+fn memory_file() -> io::Result<()> {
+    let file = rustix::fs::memfd_create("probe", rustix::fs::MemfdFlags::CLOEXEC)?;
+    rustix::fs::ftruncate(file, 4_096).map_err(io::Error::from)
+}
+
 #[allow(unsafe_code, reason = "memory is mapped by address")]
-fn executable_memory() -> io::Result<()> {
+fn map(protection: i32, flags: i32) -> io::Result<()> {
     // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory that anybody
     // has; it is given back unread.
-    let mapped = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            4_096,
-            libc::PROT_READ | libc::PROT_EXEC,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
+    let mapped = unsafe { libc::mmap(std::ptr::null_mut(), 4_096, protection, flags, -1, 0) };
     if mapped == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

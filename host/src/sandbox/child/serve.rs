@@ -61,8 +61,10 @@ pub(super) fn child() -> u8 {
 
 fn serve() -> io::Result<()> {
     lock::close_others()?;
+    lock::bind_to_host()?;
     let mut pipe = pipe_to_host()?;
     let load: Load = frame::decode(&frame::read(&mut pipe, LOAD_BYTES_MAX)?)?;
+    lock::check_host(load.host)?;
     let code = frame::read(&mut pipe, u32::MAX)?;
     pipe.set_nonblocking(true)?;
     // It opens what it waits with while anything can be opened.
@@ -119,7 +121,8 @@ impl House {
             Ticker::start(&env, engine.clone()).map_err(|error| vec![error.to_string()])?;
         let component = load_hosts(&engine, code)
             .ok_or_else(|| vec!["its compiled code cannot be loaded".to_owned()])?;
-        // From here on no byte becomes code any more.
+        component.initialize_copy_on_write_image().map_err(failed)?;
+        // From here on no byte becomes code, and no memory escapes its limit, any more.
         lock::no_new_code()?;
         let faces = admission::names(&engine, &component)?;
         let mut linker = Linker::new(&engine);

@@ -24,6 +24,8 @@ pub(super) struct Load {
     pub(super) data_bytes: u64,
     /// See [`super::compile::shape`].
     pub(super) shape: [u8; 32],
+    /// The host's process, with which it is to die.
+    pub(super) host: u32,
 }
 
 /// The first message of a child.
@@ -57,6 +59,20 @@ pub(super) enum ToHost {
     Ask { call: u64, ask: Ask },
     Log { call: u64, line: LogLine },
     Done { call: u64, done: Box<Done> },
+}
+
+/// What a child says, before it is read: the places of [`ToHost`]'s kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Ask,
+    Log,
+    Done,
+}
+
+impl Kind {
+    pub(super) fn at(place: u32) -> Option<Self> {
+        [Self::Ask, Self::Log, Self::Done].get(usize::try_from(place).ok()?).copied()
+    }
 }
 
 /// One line of a guest's log, cut to a little more than its cap.
@@ -154,4 +170,32 @@ pub(super) async fn answer(guest: &mut Guest, ask: Ask) -> Result<Answer> {
         Ask::NowMs => Answer::Number(env::Host::now_ms(guest).await?),
         Ask::RandomBytes(count) => Answer::Bytes(env::Host::random_bytes(guest, count).await?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame;
+    use super::*;
+
+    #[test]
+    fn kind_and_call_are_read_without_the_rest() {
+        let line = LogLine { level: Level::Info, message: String::new(), fields: Vec::new() };
+        let done = Done {
+            end: End::Busy,
+            cpu_us: 0,
+            memory_peak_bytes: 0,
+            memory_refused: false,
+            log_dropped: 0,
+            log_last: Vec::new(),
+        };
+        for (message, kind) in [
+            (ToHost::Ask { call: u64::MAX, ask: Ask::NowMs }, Kind::Ask),
+            (ToHost::Log { call: u64::MAX, line }, Kind::Log),
+            (ToHost::Done { call: u64::MAX, done: Box::new(done) }, Kind::Done),
+        ] {
+            let (place, call) = frame::head_of(&frame::encode(&message).unwrap()).unwrap();
+            assert_eq!((Kind::at(place), call), (Some(kind), u64::MAX));
+        }
+        assert_eq!(Kind::at(3), None);
+    }
 }

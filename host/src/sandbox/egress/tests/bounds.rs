@@ -101,7 +101,7 @@ async fn bytes_that_came_are_charged_however_the_answer_ends() {
     let half = answer("200 OK", "", &[b'x'; 100_000])[..60_000].to_vec();
     let peer = Peer::start(vec![Act::AnswerAndClose(half.clone())]).await;
     let origin = Origin::Fixed(format!("http://127.0.0.1:{}", peer.port));
-    let limits = CallLimits { bytes_in: 150_000, ..quick() };
+    let limits = CallLimits { bytes_in: 210_000, ..quick() };
     let mut out = Out::new(&target(origin), Reach::PrivateToo, limits);
     for _ in 0..2 {
         let got = out.fetch(request("GET", &["read"])).await;
