@@ -26,6 +26,9 @@ pub(super) struct ReloadArgs {
     /// Approve of what the new version asks beyond what the one that serves was granted.
     #[arg(long)]
     pub(super) approve: bool,
+    /// Only if the file holds these bytes, by their SHA-256: those that were looked at.
+    #[arg(long, value_name = "HEX")]
+    pub(super) sha256: Option<String>,
 }
 
 pub(super) async fn reload(
@@ -35,7 +38,8 @@ pub(super) async fn reload(
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let body = json!({
-        "allow_downgrade": args.allow_downgrade, "approve": args.approve, "by": BY,
+        "allow_downgrade": args.allow_downgrade, "approve": args.approve, "sha256": args.sha256,
+        "by": BY,
     });
     ask(env, config, (&args.channel, "reload"), &body, output).await
 }

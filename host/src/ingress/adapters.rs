@@ -19,6 +19,8 @@ pub struct ReloadAsk {
     pub allow_downgrade: bool,
     /// What it asks beyond what was granted is granted by this.
     pub approve: bool,
+    /// SHA-256 of what the file must hold, where whoever asks has looked at it before.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// Why no other generation serves now.
@@ -52,6 +54,7 @@ pub trait AdapterDesk: Send + Sync {
 struct ReloadBody {
     allow_downgrade: bool,
     approve: bool,
+    sha256: Option<String>,
     by: Option<String>,
 }
 
@@ -62,7 +65,9 @@ pub(super) async fn reload(
 ) -> Answer {
     let body: ReloadBody = ingress.read_json(request).await?;
     let _ = by(body.by)?;
-    let ask = ReloadAsk { allow_downgrade: body.allow_downgrade, approve: body.approve };
+    let sha256 = body.sha256.map(|text| digest(&text)).transpose()?;
+    let ReloadBody { allow_downgrade, approve, .. } = body;
+    let ask = ReloadAsk { allow_downgrade, approve, sha256 };
     let channel = ingress.known_channel(name)?;
     let desk = ingress.desk()?;
     let Some(adapters) = desk.adapter_desk() else { return Err(fixed()) };
@@ -86,6 +91,15 @@ pub(super) async fn roll_back(
     let desk = ingress.desk()?;
     let Some(adapters) = desk.adapter_desk() else { return Err(fixed()) };
     answer(adapters.roll_back(channel, by).await)
+}
+
+fn digest(text: &str) -> Result<[u8; 32], Refused> {
+    let mut sha256 = [0; 32];
+    let wrong = |_| {
+        Refused::invalid("`sha256` must be 64 hexadecimal digits, as `sha256sum FILE` prints them")
+    };
+    hex::decode_to_slice(text, &mut sha256).map_err(wrong)?;
+    Ok(sha256)
 }
 
 fn fixed() -> Refused {

@@ -13,7 +13,8 @@ use crate::lifecycle::id::ChannelName;
 impl AdapterDesk for HostDesk {
     async fn reload(&self, channel: ChannelName, ask: ReloadAsk) -> Result<Value, NotReloaded> {
         let leave = Leave { downgrade: ask.allow_downgrade, more: ask.approve };
-        let reloaded = self.generations.reload(&channel, Ask::Order { leave }).await;
+        let reloaded =
+            self.generations.reload(&channel, Ask::Order { leave, sha: ask.sha256 }).await;
         let same = || format!("channel \"{channel}\" runs this already");
         reloaded.map_err(|why| not_reloaded(why, same))
     }

@@ -77,7 +77,10 @@ fn of_generation(channel: &Value, found: &mut Vec<Need>) {
         ),
         // To reload it is to try it on people again.
         "adapter_rolled_back" => (file, "lastword check".to_owned()),
-        "adapter_asks_more" => (file, format!("{reload} --approve")),
+        "adapter_asks_more" => match refused["digest"].as_str() {
+            Some(digest) => (file, format!("{reload} --approve --sha256 {digest}")),
+            None => (file, format!("{reload} --approve")),
+        },
         "adapter_downgrade" => (file, format!("{reload} --allow-downgrade")),
         _ => (file, reload),
     };
@@ -243,6 +246,10 @@ mod tests {
             assert_eq!(need["command"], command);
             assert!(text(&need, "sentence").contains("the version in its file"), "{need}");
         }
+        let refused = json!({"code": "adapter_asks_more", "reason": "r", "digest": "d1"});
+        let channel = json!({"name": "a", "generation": {"refused": refused}});
+        let need = needs(&json!({"channels": [channel]})).remove(0);
+        assert_eq!(need["command"], "lastword adapter reload a --approve --sha256 d1");
         let config = of("config_refused", "serving");
         assert!(!text(&config, "sentence").contains("in its file"), "{config}");
         assert_eq!(of("adapter_missing", "refused")["what"], "channel_refused");

@@ -144,7 +144,7 @@ impl Stage {
             info!(channel = %channel.name, key, "the component is signed by a trusted publisher");
         }
         if let Some(before) = before {
-            compare(before, channel, adapter.manifest(), leave)?;
+            compare(before, channel, (adapter.manifest(), adapter.digest()), leave)?;
         }
         let spec = rules::channel_spec(config, channel).map_err(|missing| {
             let sentences: Vec<String> = missing.iter().map(ToString::to_string).collect();
@@ -193,6 +193,19 @@ pub(super) fn taken_back(name: &ChannelName) -> RefusedChannel {
         format!(
             "these bytes served, were taken back, and are not tried again by themselves: put a \
              mended version in their place, or `lastword adapter reload {name}` tries them once more"
+        ),
+    )
+}
+
+/// The file holds other bytes than those that the operator has looked at.
+pub(super) fn changed(channel: &ChannelConfig, digest: &str) -> RefusedChannel {
+    let (name, file) = (&channel.name, channel.adapter.display());
+    refused(
+        "adapter_changed",
+        format!(
+            "the file {file} holds {digest} by now, which is not what was asked for: look at it \
+             (`lastword adapter inspect {file}`), then `lastword adapter reload {name} --sha256 \
+             {digest}`"
         ),
     )
 }

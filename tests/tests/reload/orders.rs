@@ -153,7 +153,17 @@ async fn more_than_was_granted_waits_for_approval_and_the_difference_is_shown() 
     assert!(end.stderr.contains("new: it may ask `api` for DELETE /everything"), "{}", end.stderr);
     assert!(!end.stderr.contains("/poll"), "only what is new is shown: {}", end.stderr);
     assert_eq!(rig.sent_by(&host, "waits").await, "1.0.0");
-    let end = rig.reload(&["--approve"]).await;
+    let digest = end.stderr.split("--sha256 ").nth(1).unwrap().get(..64).unwrap().to_owned();
+    let approve = ["--approve", "--sha256", &digest];
+    // Another one that asks for the same took its place since.
+    rig.version("1.1.1", json!({"more": true}));
+    let end = rig.reload(&approve).await;
+    assert_eq!(end.code, 4);
+    assert!(end.stderr.contains("is not what was asked for"), "{}", end.stderr);
+    assert_eq!(rig.sent_by(&host, "still waits").await, "1.0.0");
+    assert_eq!(rig.reload(&["--sha256", "many"]).await.code, 2);
+    rig.version("1.1.0", json!({"more": true}));
+    let end = rig.reload(&approve).await;
     assert_eq!(end.code, 0, "{}", end.stderr);
     assert_eq!(rig.sent_by(&host, "approved").await, "1.1.0");
     // What was approved of once is granted.

@@ -46,7 +46,7 @@ pub(in crate::runtime) struct Leave {
 pub(in crate::runtime) fn compare(
     before: &Before,
     channel: &ChannelConfig,
-    after: &Manifest,
+    (after, digest): (&Manifest, &str),
     leave: Leave,
 ) -> Result<(), RefusedChannel> {
     let Before { file, manifest: before } = before;
@@ -90,7 +90,8 @@ pub(in crate::runtime) fn compare(
             "adapter_asks_more",
             format!(
                 "version {} of adapter `{}` asks for more than was granted, and waits for \
-                 approval: {}; `lastword adapter reload {name} --approve` approves of it",
+                 approval: {}; `lastword adapter reload {name} --approve --sha256 {digest}` approves \
+                 of it",
                 after.version,
                 after.name,
                 difference.sentences().join("; ")

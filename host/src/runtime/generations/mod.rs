@@ -32,7 +32,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::channels::{Serving, Stage, Started, StartedChannels, refused, taken_back, verify};
+use super::channels::{
+    Serving, Stage, Started, StartedChannels, changed, refused, taken_back, verify,
+};
 use super::metrics::CallMeter;
 use super::rules;
 use crate::config::{ChannelConfig, Config};
@@ -68,8 +70,9 @@ pub(super) enum Ask {
     /// The file changed, and has these bytes, or none that can be read; the config is that of what
     /// serves.
     File { sha: Option<[u8; 32]> },
-    /// An operator's; the config is read anew.
-    Order { leave: Leave },
+    /// An operator's; the config is read anew. `sha` is what the file must hold, where the operator
+    /// says so: what was looked at is what is approved of.
+    Order { leave: Leave, sha: Option<[u8; 32]> },
 }
 
 /// Why a reload did not end in a swap.
@@ -271,7 +274,12 @@ impl Generations {
         let component = read.map_err(NotSwapped::Refused)?;
         *digest = Some(component.digest.clone());
         let leave = match ask {
-            Ask::Order { leave } => leave,
+            Ask::Order { leave, sha } => {
+                if sha.is_some_and(|sha| hex::encode(sha) != component.digest) {
+                    return Err(NotSwapped::Refused(changed(&channel, &component.digest)));
+                }
+                leave
+            }
             Ask::File { .. } => {
                 let serves = current.as_ref().map(|it| it.serving.adapter.digest());
                 if serves == Some(component.digest.as_str()) {
