@@ -24,7 +24,8 @@ pub(in crate::sandbox) struct Attempts {
     pub(in crate::sandbox) files: Vec<String>,
     pub(in crate::sandbox) port: u16,
     pub(in crate::sandbox) host: i32,
-    /// Whether it then hangs, as a guest that broke out may make it hang.
+    /// Whether it then hangs, as a guest that broke out may make it hang. Where it is not shut in,
+    /// nothing of it looks at the pipe then, and it is bound to its host by the kernel alone.
     pub(in crate::sandbox) hangs: bool,
 }
 
@@ -65,6 +66,9 @@ fn probe() -> io::Result<()> {
             locked = locked.and_then(|()| lock::no_new_code());
         }
         locked.map_err(|faults| io::Error::other(faults.join("; ")))?;
+    }
+    if attempts.hangs && attempts.shut_in_by.is_empty() {
+        lock::bind_to_host()?;
     }
     let variables = std::env::vars().map(|(name, _)| name).collect();
     let found = Found { variables, descriptors: descriptors(), findings: attempt(&attempts) };
@@ -176,6 +180,18 @@ fn map(protection: i32, flags: i32) -> io::Result<()> {
     // SAFETY: it is the mapping from above, whole, and nothing points into it.
     unsafe { libc::munmap(mapped, 4_096) };
     Ok(())
+}
+
+/// Starts a child that looks at nothing, and says its number.
+pub(in crate::sandbox) async fn blind() -> io::Result<(u32, impl Sized)> {
+    let helper = Helper::own().ok_or_else(|| io::Error::other("no helper"))?;
+    let (child, mut pipe) = helper.start(&Env::system(), Mode::Probe)?;
+    let (shut_in_by, files) = (Vec::new(), Vec::new());
+    let attempts = Attempts { shut_in_by, files, port: 9, host: 0, hangs: true };
+    frame::send(&mut pipe, &frame::encode(&attempts)?).await?;
+    frame::receive(&mut pipe, 1 << 20).await?;
+    let number = child.number().ok_or_else(|| io::Error::other("it ended"))?;
+    Ok((number, (child, pipe)))
 }
 
 /// Starts a child that tries, hears what came of it, and says by which signal the child ended once

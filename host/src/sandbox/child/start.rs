@@ -158,6 +158,12 @@ pub(super) struct Ended {
 }
 
 impl Child {
+    /// Its process.
+    #[cfg(test)]
+    pub(super) fn number(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Waits so long for it to end by itself, then kills it; returns when it is gone.
     pub(super) async fn end(mut self, patience: Duration) -> Ended {
         let mut status = self.env.timeout(patience, self.process.wait()).await.ok();

@@ -2,8 +2,9 @@
 //! next call has another, and from inside nothing can be reached.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::os::fd::AsRawFd as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal};
 use super::child::Marked;
 use super::*;
 use crate::lifecycle::outcome::{Outcome, judge};
-use crate::sandbox::child::probe::{Attempts, Found, Means, ask};
+use crate::sandbox::child::probe::{Attempts, Found, Means, ask, blind};
 
 async fn isolated(marked: &Marked, peer: &Peer, limits: CallLimits) -> Channel {
     let engine = engine_with(marked.config.clone());
@@ -114,28 +115,23 @@ async fn a_child_that_is_stopped_is_killed_when_the_calls_time_is_over() {
 async fn a_channel_of_short_calls_has_a_process_again_however_often_it_died() {
     let peer = Peer::start(vec![ok()]).await;
     let marked = Marked::new(EngineConfig::default());
-    let channel = isolated(&marked, &peer, CallLimits { find_ms: 150, ..roomy() }).await;
-    let begun = Env::system();
-    let mut late = 0;
-    for _ in 0..7 {
+    let channel = isolated(&marked, &peer, CallLimits { find_ms: 1, ..roomy() }).await;
+    let env = Env::system();
+    for _ in 0..4 {
         for pid in marked.children() {
             let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
         }
         marked.gone().await;
-        Env::system().sleep(Duration::from_millis(50)).await;
-        // Until it is called, and says something or other.
-        loop {
-            let call = channel.find(message("hello"), 1, StopSignal::never()).await;
-            match call.end {
-                CallEnd::DeadlinePassed => late += 1,
-                CallEnd::Answered(_) => break,
-                CallEnd::Trapped(words) if words.contains("own process") => {}
-                other => panic!("{other:?}"),
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "it never has a process again");
-        }
+        // The host hears of it a moment after the kernel.
+        env.sleep(Duration::from_millis(100)).await;
+        let call = channel.find(message("hello"), 1, StopSignal::never()).await;
+        assert!(!matches!(call.end, CallEnd::Answered(_)), "it is too short for that");
+        let started = env.timeout(Duration::from_secs(20), marked.seen()).await;
+        let started = started.expect("nothing is started for the next call");
+        let call = send(&channel, "hello").await;
+        assert!(matches!(call.end, CallEnd::Answered(Ok(_))), "{:?}", call.end);
+        assert_eq!(marked.children(), started);
     }
-    assert!(late > 0, "no pause was longer than a call");
 }
 
 #[tokio::test]
@@ -216,4 +212,42 @@ async fn a_child_whose_thread_hangs_dies_with_its_host_behind_the_lock() {
     let (_, signal) = ask(&attempts).await.unwrap();
     assert_eq!(signal, Some(libc::SIGKILL), "it kills itself");
     assert!(begun.elapsed() < Duration::from_secs(10), "and at once: {:?}", begun.elapsed());
+}
+
+/// Set in a test binary that is to play a host.
+const HOST_VARIABLE: &str = "LASTWORD_TEST_HOST";
+
+/// In a process that was started for it: a host whose child looks at nothing, until it is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_host_started_by_a_test_waits() {
+    if crate::env::variable(HOST_VARIABLE).is_some() {
+        let (child, _held) = blind().await.unwrap();
+        println!("its child is {child}");
+        std::future::pending::<()>().await;
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_looks_at_nothing_dies_with_its_host() {
+    let waits = "sandbox::tests::isolation::a_host_started_by_a_test_waits";
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", waits, "--nocapture", "--test-threads=1"])
+        .env(HOST_VARIABLE, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let child = lines.find_map(|line| line.split("its child is ").nth(1)?.parse::<u32>().ok());
+    let status = format!("/proc/{}/status", child.expect("it says which its child is"));
+    // What nobody has waited for yet is over all the same.
+    let lives =
+        || std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ"));
+    assert!(lives());
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let begun = Env::system();
+    while lives() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it outlives its host");
+        begun.sleep(Duration::from_millis(5)).await;
+    }
 }
