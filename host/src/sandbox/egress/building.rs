@@ -21,13 +21,11 @@ pub(super) struct Building<'a> {
     pub(super) body: OutBody,
     /// Bytes of files in it, which have a budget of their own.
     pub(super) file_bytes: u64,
-    /// Whether a file of it is open.
-    has_open: bool,
 }
 
 impl<'a> Building<'a> {
     pub(super) fn new(egress: &'a Egress, files: &'a mut CallFiles) -> Self {
-        Self { egress, files, body: OutBody::default(), file_bytes: 0, has_open: false }
+        Self { egress, files, body: OutBody::default(), file_bytes: 0 }
     }
 
     /// A file that the call was given or has made.
@@ -48,7 +46,7 @@ impl<'a> Building<'a> {
         spent.map_err(EgressError::RequestTooLarge)?;
         // The first is opened now, while nothing has left; the others when their turn comes: a body
         // of many files holds one descriptor.
-        if !std::mem::replace(&mut self.has_open, true) {
+        if self.file_bytes == 0 {
             let open = room.open(id).await.map_err(no_blob)?;
             self.body.push_file(open.file, size);
         } else {
