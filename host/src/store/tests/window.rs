@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rig::Rig;
-use crate::lifecycle::outcome::{Fault, Outcome};
+use crate::lifecycle::outcome::{Fault, NotSent, Outcome};
 use crate::lifecycle::settle::{Idempotency, SettleMeans};
 use crate::store::*;
 
@@ -72,4 +72,61 @@ fn after_a_restart_a_first_attempt_in_the_future_is_of_unknown_age_and_not_sent_
     rig.pass(Duration::from_secs(30));
     rig.crash();
     assert_eq!(rig.claim_delivery().unwrap().work, DeliveryWork::Send, "by the wall clock alone");
+}
+
+/// Another generation serves from now on.
+fn promises(rig: &mut Rig, idempotency: Idempotency) {
+    rig.means.idempotency = idempotency;
+    rig.introduce();
+}
+
+// Case: D8
+#[test]
+fn a_lost_answer_is_settled_by_the_weakest_promise_that_its_row_was_sent_under() {
+    const SHORT: Idempotency = Idempotency::ForMs(300_000);
+    for (sent_under, serves, again) in [
+        (Idempotency::None, Idempotency::Always, false),
+        (Idempotency::Always, Idempotency::None, false),
+        (SHORT, Idempotency::Always, false),
+        (Idempotency::Always, SHORT, false),
+        (Idempotency::Always, Idempotency::Always, true),
+    ] {
+        let mut rig = Rig::with(SettleMeans { idempotency: sent_under, ..SettleMeans::default() });
+        rig.delivering("m1", &["hello"]);
+        let row = rig.claim_delivery().unwrap();
+        promises(&mut rig, serves);
+        rig.record(row.claim, Outcome::Unknown(Fault::new("deadline", "no answer came")));
+        rig.pass(Duration::from_secs(360));
+        assert_eq!(rig.claim_delivery().is_some(), again, "{sent_under:?}, then {serves:?}");
+        assert_eq!(rig.states(), [if again { "sending" } else { "held" }]);
+    }
+}
+
+// Case: D8
+#[test]
+fn a_promise_under_which_nothing_left_says_nothing() {
+    let mut rig = Rig::with(SettleMeans::default());
+    rig.delivering("m1", &["hello"]);
+    let row = rig.claim_delivery().unwrap();
+    let fault = Fault::new("offline", "no connection");
+    rig.record(row.claim, Outcome::NotSent(NotSent::Transient(fault)));
+    promises(&mut rig, Idempotency::Always);
+    rig.pass(Duration::from_secs(60));
+    let row = rig.claim_delivery().unwrap();
+    rig.record(row.claim, Outcome::Unknown(Fault::new("deadline", "no answer came")));
+    rig.pass(Duration::from_secs(360));
+    assert_eq!(rig.claim_delivery().unwrap().work, DeliveryWork::Send);
+}
+
+// Case: D8
+#[test]
+fn what_goes_out_again_under_a_better_promise_is_still_held_to_the_worse() {
+    let mut rig = unknown();
+    promises(&mut rig, Idempotency::Always);
+    rig.pass(Duration::from_secs(60));
+    let again = rig.claim_delivery().unwrap();
+    rig.record(again.claim, Outcome::Unknown(Fault::new("deadline", "no answer came")));
+    rig.pass(Duration::from_secs(360));
+    assert!(rig.claim_delivery().is_none());
+    assert_eq!(rig.outbox()[0].code.as_deref(), Some("idempotency_window_over"));
 }
