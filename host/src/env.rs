@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::Mutex;
 
 use crate::lifecycle::id::{BootId, ClaimToken, ID_PART_MAX};
@@ -128,6 +129,21 @@ impl Env {
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.started.elapsed()
+    }
+
+    /// CPU time of the thread that asks, at full resolution. Says something only beside another one
+    /// of the same thread.
+    #[must_use]
+    pub fn thread_cpu(&self) -> Duration {
+        match &self.0.wall {
+            Wall::System => {
+                let spent = clock_gettime(ClockId::ThreadCPUTime);
+                // Neither is ever negative.
+                let secs = u64::try_from(spent.tv_sec).unwrap_or_default();
+                Duration::new(secs, u32::try_from(spent.tv_nsec).unwrap_or_default())
+            }
+            Wall::Simulated { .. } => self.elapsed(),
+        }
     }
 
     /// Fills `bytes` with chance: the system's, or the seed's.
