@@ -62,6 +62,36 @@ async fn what_a_broken_version_may_have_sent_stays_unknown_and_is_sent_by_nobody
 }
 
 #[tokio::test]
+async fn a_version_that_breaks_and_cannot_be_gone_back_from_is_told_once() {
+    let rig = Rig::new(unwatched()).await;
+    let host = rig.site.start().await;
+    rig.version("2.0.0", json!({"send": "trap-after"}));
+    rig.reloaded().await;
+    let copies = rig.site.path().join("data/adapters");
+    for copy in std::fs::read_dir(copies).unwrap() {
+        std::fs::remove_file(copy.unwrap().path()).unwrap();
+    }
+    let told = || async {
+        let events = rig.site.status().await["events"].as_array().unwrap().clone();
+        events.into_iter().filter(|it| it["code"] == "adapter_breaks").collect::<Vec<_>>()
+    };
+    for n in 0..5 {
+        host.platform("a").say(&format!("m{n}"), &format!("c{n}"), "hello").await;
+    }
+    eventually("all are held", SOON, || async {
+        let rows = rig.site.outbox().await;
+        (rows.len() == 5 && rows.iter().all(|row| row.held)).then_some(())
+    })
+    .await;
+    let events = told().await;
+    assert_eq!(events.len(), 1, "{events:?}");
+    let said = events[0]["sentence"].as_str().unwrap();
+    assert!(said.contains("version 2.0.0 breaks") && said.contains("1.0.0 cannot be"), "{said}");
+    assert_eq!(rig.version_that_serves().await, "2.0.0");
+    assert!(host.terminate().await.success());
+}
+
+#[tokio::test]
 async fn an_operator_goes_back_and_forth() {
     let rig = Rig::new(unwatched()).await;
     let host = rig.site.start().await;

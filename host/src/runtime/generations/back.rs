@@ -54,15 +54,12 @@ impl Generations {
         let swapped = match self.before(name, slot).await {
             Ok(serving) => self.swap(slot, Arc::new(serving), Cause::Broken).await,
             Err(NotSwapped::Refused(why)) => Err(why),
-            Err(NotSwapped::Same | NotSwapped::Moved) => return,
+            Err(NotSwapped::Same | NotSwapped::Moved) => {
+                Err(refused("no_version_before", "there is none before it"))
+            }
         };
-        if let Err(RefusedChannel { code, reason }) = swapped {
-            let words = &broken.words;
-            tracing::error!(
-                channel = %name, code,
-                "version {version} breaks ({words}) and serves on, since there is no going back: \
-                 {reason}"
-            );
+        if let Err(why) = swapped {
+            self.tell_stuck(slot, broken, &version, &why);
             return;
         }
         if let Some(workers) = self.0.workers.get() {

@@ -24,7 +24,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -107,6 +107,8 @@ struct Slot {
     turn: tokio::sync::Mutex<()>,
     queue: Queue,
     obeyed: Obeyed,
+    /// The generation of which was told that it breaks and cannot be gone back from. 0 for none.
+    stuck: AtomicU64,
 }
 
 /// What a host has after all channels were looked at.
@@ -149,8 +151,8 @@ impl Generations {
                     served.note_refusal(why);
                 }
             }
-            let (turn, queue, obeyed) = Default::default();
-            (name, Slot { served, turn, queue, obeyed })
+            let (turn, queue, obeyed, stuck) = Default::default();
+            (name, Slot { served, turn, queue, obeyed, stuck })
         });
         let slots = slots.collect();
         let (config, store) = (config.clone(), store.clone());

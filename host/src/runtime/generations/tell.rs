@@ -1,8 +1,11 @@
 //! What an operator is told of swaps, refusals and rollbacks: events, counters, and `lastword.lock`.
 
-use super::generation::Generation;
+use std::sync::atomic::Ordering;
+
+use super::generation::{Broken, Generation};
 use super::served::RefusedVersion;
 use super::{Generations, Slot};
+use crate::ingress::RefusedChannel;
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::outcome::Fault;
 use crate::store::{Command, HoldBy};
@@ -57,6 +60,31 @@ impl Generations {
         workers.hub().status.event(at_ms, "adapter_swapped", Some(name), sentence);
         for note in &adapter.admitted().notes {
             tracing::warn!(channel = %name, "{note}");
+        }
+    }
+
+    /// A version breaks, and serves on. Each further call that breaks has it looked at again, for a
+    /// disk may be back by then; a person is told once.
+    pub(super) fn tell_stuck(
+        &self,
+        slot: &Slot,
+        broken: &Broken,
+        version: &str,
+        why: &RefusedChannel,
+    ) {
+        if slot.stuck.swap(broken.number, Ordering::Relaxed) == broken.number {
+            return;
+        }
+        let (name, words) = (&broken.channel, &broken.words);
+        let sentence = format!(
+            "channel \"{name}\": version {version} breaks ({words}) and serves on, since there is no \
+             going back: {}; mend it, then `lastword adapter reload {name}`",
+            why.reason
+        );
+        tracing::error!(channel = %name, code = why.code, "{sentence}");
+        if let Some(workers) = self.0.workers.get() {
+            let at_ms = self.0.env.now().wall_ms;
+            workers.hub().status.event(at_ms, "adapter_breaks", Some(name), sentence);
         }
     }
 
