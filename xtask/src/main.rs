@@ -41,7 +41,8 @@ cargo xtask COMMAND
   guests [NAME...]         build guests into target/guests
   dist                     a release binary and the adapters, in dist/
   every-n                  each access of the disk in one life fails in each way that it can
-  orders                   every order in which threads can meet at the writer's queue
+  orders [--more N]        every order in which threads can meet at the writer's queue, with one or N
+                           more preemptions than in the tests (one: a quarter of an hour)
   power-cut [--seeds N [--from SEED] | --seed SEED]
                            the power goes at random moments of random lives (20,000 of them)
   swaps [--swaps N]        adapters replaced under load, 1000 times or N times, with figures
@@ -80,7 +81,10 @@ fn main() -> ExitCode {
         ["guests", names @ ..] => artifacts::guests_by_name(names),
         ["dist"] => dist::run(),
         ["every-n"] => prove::every_n(),
-        ["orders"] => prove::orders(),
+        ["orders", words @ ..] => match prove::orders(words) {
+            Some(result) => result,
+            None => return misused(),
+        },
         ["power-cut", words @ ..] => match prove::power_cut(words) {
             Some(result) => result,
             None => return misused(),

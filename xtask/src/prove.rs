@@ -39,9 +39,16 @@ pub(crate) fn every_n() -> Result<()> {
     prove("every_access_of_a_life_may_fail_in_every_way", &[("LASTWORD_STRIDE", "1")])
 }
 
-/// Every order of threads, with one more preemption than the tests have.
-pub(crate) fn orders() -> Result<()> {
-    prove("store::tests::orders", &[("LASTWORD_PREEMPTIONS", "3")])
+/// Every order of threads, with more preemptions than the tests have: one, or as many as asked for.
+/// `None` where a word is unknown.
+pub(crate) fn orders(words: &[&str]) -> Option<Result<()>> {
+    let more = match *words {
+        [] => "1",
+        ["--more", more] => more,
+        _ => return None,
+    };
+    let asked = [("LASTWORD_PREEMPTIONS_MORE", more)];
+    more.parse::<u8>().is_ok().then(|| prove("store::tests::orders", &asked))
 }
 
 #[cfg(test)]
@@ -51,7 +58,7 @@ mod tests {
     #[test]
     fn words_that_mean_nothing_start_nothing() {
         for words in [&["--seeds"][..], &["--seeds", "many"], &["20"], &["--seed", "-1"]] {
-            assert!(power_cut(words).is_none(), "{words:?}");
+            assert!(power_cut(words).is_none() && orders(words).is_none(), "{words:?}");
         }
     }
 }

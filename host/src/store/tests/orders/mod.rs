@@ -20,7 +20,7 @@ use loom::thread;
 use handoff::{Asking, Desk, Scribe, Unanswered};
 
 /// Threads are stopped against their will at most so often in one order. Orders in which they wait
-/// for each other are all tried. `LASTWORD_PREEMPTIONS` asks for more.
+/// for each other are all tried. `LASTWORD_PREEMPTIONS_MORE` asks for so many more.
 const PREEMPTIONS_MAX: usize = 2;
 
 /// What a thread of the model has for its calls, and for the words of a panic.
@@ -36,9 +36,9 @@ fn explore(preemptions_max: usize, model: impl Fn() + Send + Sync + 'static) -> 
     let orders = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&orders);
     let mut builder = loom::model::Builder::new();
-    let asked = crate::env::variable("LASTWORD_PREEMPTIONS");
-    let asked = asked.map(|text| text.to_string_lossy().parse().unwrap());
-    builder.preemption_bound = Some(asked.unwrap_or(preemptions_max));
+    let more = crate::env::variable("LASTWORD_PREEMPTIONS_MORE");
+    let more: usize = more.map_or(0, |text| text.to_string_lossy().parse().unwrap());
+    builder.preemption_bound = Some(preemptions_max + more);
     builder.max_branches = 20_000;
     let model = Arc::new(model);
     builder.check(move || {
