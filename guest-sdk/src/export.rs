@@ -18,10 +18,10 @@ use crate::{Adapter, Files, Outbound, Poll, Progress, Reconcile, Webhook};
 /// #     fn describe() -> Manifest { Manifest::new("mine", "0.1.0", "") }
 /// # }
 /// # impl Outbound for Mine {
-/// #     fn send_final(_: OutboundMessage) -> Result<Receipt, SendError> { todo!() }
+/// #     fn send_final(_: OutboundMessage) -> Result<Receipt, SendError> { Ok(Receipt::new("1")) }
 /// # }
 /// # impl Webhook for Mine {
-/// #     fn handle(_: Request) -> Result<Reply, Refusal> { todo!() }
+/// #     fn handle(_: Request) -> Result<Reply, Refusal> { Err(Refusal::no_such_path()) }
 /// # }
 /// lastword_sdk::export!(Mine with webhook);
 /// ```

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::artifacts::{self, Profile, cargo, repository};
 use crate::cases;
+use crate::fuzz;
 use crate::step::{self, Step};
 use crate::threats;
 use crate::unused;
@@ -90,6 +91,7 @@ pub(crate) fn run() -> Result<()> {
     for (name, mut command) in names.into_iter().zip(test_commands()) {
         record.note(name, |record| record.tests(&mut command))?;
     }
+    record.note("fuzz targets, guided", |_| fuzz::run(&fuzz::Flags::briefly()))?;
     record.note("cases", |_| cases::check(cases::Names::OfBinaries))?;
     record.note("threats", |_| threats::check())?;
     record.print();

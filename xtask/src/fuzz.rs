@@ -14,6 +14,8 @@ use crate::{artifacts, step};
 /// Set for the wrapper's calls, and for nothing else.
 const WRAPPING: &str = "LASTWORD_COUNT_EDGES";
 const SECONDS: u32 = 60;
+/// For the suite, which mutates the corpus by itself as well.
+const BRIEF_SECONDS: u32 = 2;
 /// Those of `lastword_tests::fuzz`, which this program does not link.
 const TARGETS: [&str; 5] = ["config", "handler", "webhook", "api", "rows"];
 const COUNTERS: [&str; 3] = [
@@ -32,9 +34,18 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
+    fn all(seconds: u32) -> Self {
+        Self { targets: TARGETS.map(str::to_owned).to_vec(), seconds, seed: 1 }
+    }
+
+    /// Every target for a moment: that they are built with counters, and that these guide.
+    pub(crate) fn briefly() -> Self {
+        Self::all(BRIEF_SECONDS)
+    }
+
     /// `None` where a word is unknown.
     pub(crate) fn read(words: &[&str]) -> Option<Self> {
-        let mut flags = Self { targets: Vec::new(), seconds: SECONDS, seed: 1 };
+        let mut flags = Self { targets: Vec::new(), ..Self::all(SECONDS) };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
@@ -45,7 +56,7 @@ impl Flags {
             }
         }
         if flags.targets.is_empty() {
-            flags.targets = TARGETS.map(str::to_owned).to_vec();
+            flags.targets = Self::all(SECONDS).targets;
         }
         Some(flags)
     }
