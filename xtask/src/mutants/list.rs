@@ -22,6 +22,20 @@ pub(super) struct Mutation {
     pub(super) test: Vec<String>,
 }
 
+impl Mutation {
+    /// The text of its file, in which its place stands exactly once.
+    pub(super) fn place_under(&self, root: &Path) -> Result<String> {
+        let Self { name, file, find, .. } = self;
+        let text = std::fs::read_to_string(root.join(file))
+            .with_context(|| format!("mutation \"{name}\": cannot read {file}"))?;
+        let count = text.matches(find.as_str()).count();
+        if count != 1 {
+            bail!("mutation \"{name}\": what it finds stands {count} times in {file}, not once");
+        }
+        Ok(text)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
@@ -70,6 +84,7 @@ fn parse(text: &str) -> Result<Vec<Mutation>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifacts::repository;
 
     const GOOD: &str = r#"
         [[mutation]]
@@ -88,5 +103,44 @@ mod tests {
         let no_test = GOOD.replace("\"test\", ", "");
         assert!(parse(&no_test).unwrap_err().to_string().contains("must begin"));
         assert!(parse(&GOOD.replace("file", "fiel")).is_err());
+    }
+
+    /// Names of functions and modules in the sources that tests are in.
+    fn names_of_tests() -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for folder in ["host/src", "tests/tests", "tests/src"] {
+            for entry in walkdir::WalkDir::new(repository().join(folder)) {
+                let path = entry.unwrap().into_path();
+                if path.extension().is_none_or(|it| it != "rs") {
+                    continue;
+                }
+                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+                for line in std::fs::read_to_string(&path).unwrap().lines() {
+                    let line = line.trim_start().trim_start_matches("async ");
+                    let name = line.strip_prefix("fn ").or_else(|| line.strip_prefix("mod "));
+                    let end = |it: &str| it.find(|c: char| !c.is_alphanumeric() && c != '_');
+                    names.extend(name.map(|it| it[..end(it).unwrap_or(it.len())].to_owned()));
+                }
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn every_mutation_of_the_lists_has_its_place_and_its_test() {
+        let mutations = read(&repository().join(super::super::LISTS)).unwrap();
+        assert!(!mutations.is_empty());
+        let names = names_of_tests();
+        for mutation in &mutations {
+            mutation.place_under(&repository()).unwrap();
+            for part in mutation.test.last().unwrap().split("::") {
+                let test = format!("{}: no test \"{part}\"", mutation.name);
+                assert!(names.iter().any(|name| name.contains(part)), "{test}");
+            }
+        }
+        let mut gone = mutations[0].clone();
+        gone.find = "a line that stands nowhere".to_owned();
+        let said = gone.place_under(&repository()).unwrap_err().to_string();
+        assert!(said.contains("stands 0 times"), "{said}");
     }
 }

@@ -34,6 +34,10 @@ pub(crate) fn print_names() -> Result<()> {
 /// Tries all mutations, or those of these names.
 pub(crate) fn run(names: &[&str]) -> Result<()> {
     let mutations = picked(list::read(&repository().join(LISTS))?, names)?;
+    // Before hours are spent on those in front of it.
+    for mutation in &mutations {
+        mutation.place_under(&repository())?;
+    }
     let folder = target_folder()?.join("mutants");
     let tree = Tree::copied(&repository(), &folder.join("tree"))?;
     let target: PathBuf = folder.join("build");

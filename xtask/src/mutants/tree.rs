@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use walkdir::{DirEntry, WalkDir};
 
 use super::list::Mutation;
@@ -65,15 +65,9 @@ impl Tree {
 
     /// Makes one fault. The place it names must be there exactly once.
     pub(super) fn mutate(&self, mutation: &Mutation) -> Result<Restored> {
-        let Mutation { name, file, find, replace, .. } = mutation;
-        let path = self.root.join(file);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("mutation \"{name}\": cannot read {file}"))?;
-        let count = text.matches(find.as_str()).count();
-        if count != 1 {
-            bail!("mutation \"{name}\": what it finds stands {count} times in {file}, not once");
-        }
-        fs::write(&path, text.replacen(find.as_str(), replace, 1))?;
+        let path = self.root.join(&mutation.file);
+        let text = mutation.place_under(&self.root)?;
+        fs::write(&path, text.replacen(&mutation.find, &mutation.replace, 1))?;
         Ok(Restored { path, text })
     }
 }
