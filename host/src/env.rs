@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
@@ -248,6 +248,21 @@ impl Env {
     {
         std::thread::Builder::new().name(name.to_owned()).spawn(work)
     }
+}
+
+/// Makes SIGTERM and SIGINT of no effect on this process: for children of a host that end with it
+/// and by its order. A service manager tells all processes of a service at once, and a child that
+/// obeyed would take its work from under a host that still lets it finish. A handler that does
+/// nothing, for a signal that is ignored stays ignored in the programs that the child starts.
+///
+/// # Errors
+/// The system's, where it takes no handler.
+pub fn outlive_stop_signals() -> std::io::Result<()> {
+    let nobody_asks = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&nobody_asks))?;
+    }
+    Ok(())
 }
 
 /// A variable of the system's environment, for secrets and log filters.

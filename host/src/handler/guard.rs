@@ -11,6 +11,9 @@
 //! - stdout is the command's, handed down.
 //! - stderr as well.
 //!
+//! SIGTERM and SIGINT it outlives: a service manager that tells all processes of the service at once
+//! must not take the running command from a host that lets it finish.
+//!
 //! The guard is a *child subreaper*: a descendant whose parent dies becomes its child, so it cannot
 //! be shaken off by forking twice, nor by leaving the group with `setsid`. Killing is repeated until
 //! the kernel says that no child is left. Where that cannot be (no /proc, another system than
@@ -62,6 +65,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         return not_started("the guard was given no command");
     };
     become_subreaper();
+    // Where it cannot be, the guard is as mortal as any process, and still guards.
+    let _ = crate::env::outlive_stop_signals();
     let mut command = Command::new(&program);
     let child = match command.args(args).stdin(Stdio::piped()).spawn() {
         Ok(child) => child,

@@ -87,6 +87,9 @@ pub struct Failure {
 pub enum Retry {
     /// The try is spent; where the handler said so, not before this many milliseconds.
     Spent { after_ms: Option<u64> },
+    /// A signal from outside ended the handler's command. The try is spent, unless the host was
+    /// being stopped: whoever stops a service tells all its processes at once.
+    Killed,
     /// The handler never began: wait by backoff and tell the operator, for the next message would
     /// fare no better.
     NotStarted,

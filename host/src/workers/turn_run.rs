@@ -8,6 +8,7 @@ use super::breaker::{Change, Health};
 use super::desk::TurnPermit;
 use super::hub::Hub;
 use super::rules::HANDLER_GONE_MS;
+use super::shutdown::Phase;
 use super::turn_output::Output;
 use super::turn_try::{Ending, Try};
 use crate::gate::{Approach, StopReason};
@@ -19,6 +20,8 @@ use crate::store::{Answer, ClaimedTurn, Command, Guarded, TurnClaim};
 const NOT_STARTED_WAIT_MS: u64 = 5_000;
 /// The same where its channel is not served: longer, for only the operator can change that.
 const NOT_SERVED_WAIT_MS: u64 = 60_000;
+/// From the death of a command by a signal until the host has surely heard of the same signal.
+const STOP_MOMENT_MS: u64 = 250;
 
 /// A claimed turn with all that it needs.
 pub(super) struct TurnStart {
@@ -103,10 +106,15 @@ async fn conclude(hub: &Arc<Hub>, claim: TurnClaim, mut permit: TurnPermit, endi
         Ending::Decided => hub.metrics.tries_decided.up(),
         Ending::GivenUp => hub.metrics.tries_stopped.up(),
         Ending::Failed(failure) => {
-            if failure.retry != Retry::NotStarted {
-                hub.metrics.tries_failed.up();
+            if failure.retry == Retry::Killed && stop_is_told(hub).await {
+                hub.metrics.tries_stopped.up();
+                lose(hub, claim, Loss::PlannedStop).await;
+            } else {
+                if failure.retry != Retry::NotStarted {
+                    hub.metrics.tries_failed.up();
+                }
+                lose(hub, claim, loss(failure)).await;
             }
-            lose(hub, claim, loss(failure)).await;
         }
         Ending::Stopped(StopReason::PlannedStop) => {
             hub.metrics.tries_stopped.up();
@@ -127,6 +135,15 @@ async fn conclude(hub: &Arc<Hub>, claim: TurnClaim, mut permit: TurnPermit, endi
     drop(permit);
 }
 
+/// Whether a planned stop was told, or is within the moment that a signal to all processes of a
+/// service takes to reach this one as well.
+async fn stop_is_told(hub: &Hub) -> bool {
+    tokio::select! { biased;
+        () = hub.shutdown.reached(Phase::Draining) => true,
+        () = hub.sleep_ms(STOP_MOMENT_MS) => false,
+    }
+}
+
 fn report_handler(hub: &Hub, change: Change, ending: &Ending) {
     if let Ending::Failed(Failure { retry: Retry::NotStarted, reason, .. }) = ending {
         hub.metrics.handlers_not_started.up();
@@ -144,6 +161,7 @@ pub(super) fn loss(failure: Failure) -> Loss {
     let code = failure.code.to_owned();
     let sentence = failure.reason;
     match failure.retry {
+        Retry::Killed => Loss::Handler { code, sentence, retry: true, retry_after_ms: None },
         Retry::Spent { after_ms } => {
             Loss::Handler { code, sentence, retry: true, retry_after_ms: after_ms }
         }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lastword_tests::harness::{Answer, Channel, Config, Sink, Site, TurnRow, eventually};
 
+use rustix::process::{Pid, Signal};
+
 use crate::{SOON, bridge};
 
 /// Whether a process runs; one that has ended and was not waited for does not.
@@ -125,6 +127,69 @@ async fn work_that_outlasts_the_drain_is_given_back_without_costing_a_try() {
     let _host = site.start().await;
     assert_eq!(site.turn_at_rest(&turn.id, SOON).await.state, "delivered");
     assert_eq!(sink.count(), 1);
+}
+
+/// The process that holds a command: its parent.
+fn guard_of(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
+    parent.parse().unwrap()
+}
+
+fn tell(pid: u32, signal: Signal) {
+    rustix::process::kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+}
+
+#[tokio::test]
+async fn a_service_whose_processes_are_all_told_to_stop_charges_no_try() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let change =
+            |config: Config| config.lifecycle("drain", "20s").set("lifecycle", "turn_tries", "1");
+        let (sink, site) = agent(AGENT_THAT_PAUSES, change).await;
+        let host = site.start().await;
+        let turn = host.platform("hook").say("m1", "c", "3").await;
+        let pids = pids_in(&site, 1).await;
+        // As a service manager does, in the order that is worst: the agent before the host.
+        tell(pids[0], signal);
+        tell(guard_of(pids[0]), signal);
+        host.signal(signal);
+        assert_eq!(host.ended().await.code(), Some(0));
+        let row = site.turns().await.remove(0);
+        assert_eq!((row.state.as_str(), row.attempts), ("queued", 0), "{row:?}");
+        let _host = site.start().await;
+        let row = site.turn_at_rest(&turn.id, SOON).await;
+        assert_eq!((row.state.as_str(), row.attempts), ("delivered", 1), "{row:?}");
+        assert_eq!(sink.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_is_told_to_stop_lets_its_command_finish() {
+    let (sink, site) = agent(AGENT_THAT_PAUSES, |config| config.lifecycle("drain", "20s")).await;
+    let host = site.start().await;
+    let turn = host.platform("hook").say("m1", "c", "1.5").await;
+    let pids = pids_in(&site, 1).await;
+    tell(guard_of(pids[0]), Signal::TERM);
+    tell(guard_of(pids[0]), Signal::INT);
+    assert_eq!(host.terminate().await.code(), Some(0));
+    let _host = site.start().await;
+    let row = site.turn_at_rest(&turn.id, SOON).await;
+    assert_eq!((row.state.as_str(), row.attempts), ("delivered", 1), "{row:?}");
+    let texts: Vec<_> = sink.arrivals().iter().map(|a| a.text().to_owned()).collect();
+    assert_eq!(texts, ["try 1"], "the agent itself was not told, and ended its work");
+}
+
+#[tokio::test]
+async fn a_command_that_somebody_kills_while_the_host_serves_costs_a_try() {
+    let (_sink, site) =
+        agent(AGENT_THAT_PAUSES, |config| config.set("lifecycle", "turn_tries", "1")).await;
+    let host = site.start().await;
+    let turn = host.platform("hook").say("m1", "c", "30").await;
+    tell(pids_in(&site, 1).await[0], Signal::TERM);
+    let row = site.turn_at_rest(&turn.id, SOON).await;
+    assert_eq!((row.state.as_str(), row.attempts), ("failed", 1), "{row:?}");
+    let reason = row.reason.unwrap_or_default();
+    assert!(reason.contains("exit code 143") && reason.contains("nothing to stderr"), "{reason}");
 }
 
 #[tokio::test]

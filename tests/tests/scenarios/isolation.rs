@@ -126,6 +126,24 @@ async fn each_isolated_channel_has_one_process_which_may_die_and_dies_with_its_h
     }
 }
 
+#[tokio::test]
+async fn a_stop_that_reaches_every_process_leaves_the_adapters_to_their_host() {
+    let (sink, site, host) = isolated().await;
+    let before = children_of(host.pid());
+    assert_eq!(before.len(), 2);
+    for signal in [Signal::TERM, Signal::INT] {
+        for pid in &before {
+            rustix::process::kill_process(Pid::from_raw(*pid).unwrap(), signal).unwrap();
+        }
+    }
+    host.platform("one").say("m1", "c", "hello").await;
+    sink.wait_for(1, SOON).await;
+    assert_eq!(children_of(host.pid()), before, "the same processes serve");
+    assert_eq!(host.terminate().await.code(), Some(0));
+    assert_eq!(site.outbox().await[0].attempts, 1);
+    assert!(before.iter().all(|pid| !is_there(*pid)), "and end with their host");
+}
+
 /// A child that stands still cannot see that its pipe is closed, nor would one that a guest has taken
 /// over look.
 #[tokio::test]

@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
 use tokio::sync::mpsc;
@@ -23,7 +24,7 @@ use super::decoder::Decoder;
 use super::guard::NOT_STARTED_PREFIX;
 use super::outlet::Outlet;
 use super::{
-    Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, HandlerFiles, HandlerLimits,
+    Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, HandlerFiles, HandlerLimits, Retry,
 };
 use crate::env::Env;
 use crate::gate::StopHandle;
@@ -167,7 +168,7 @@ impl Handler for Exec {
         let status = leash.let_go().await;
         let heard = self.heard(noise).await;
         report(turn, &run, status, heard);
-        explain(end, run.outlet.is_decided(), status, heard)
+        explain(end, run.outlet.is_decided(), status, heard, log_payloads)
     }
 
     fn files(&self) -> HandlerFiles {
@@ -285,17 +286,50 @@ fn explain(
     is_decided: bool,
     status: Option<ExitStatus>,
     heard: Heard,
+    log_payloads: LogPayloads,
 ) -> HandlerEnd {
     if is_decided || end != HandlerEnd::Ended {
         return end;
     }
     let how = words(status);
-    let lines = heard.lines;
     let reason = format!(
-        "the handler's command ended ({how}) without a final reply; it wrote {lines} lines to \
-         stderr, which are in the log at level debug, target `agent`"
+        "the handler's command ended ({how}) without a final reply; {}",
+        told(heard.lines, log_payloads)
     );
-    HandlerEnd::Failed(Failure::spent(Failure::NO_FINAL, reason))
+    let retry = match was_stopped(status) {
+        true => Retry::Killed,
+        false => Retry::Spent { after_ms: None },
+    };
+    HandlerEnd::Failed(Failure { code: Failure::NO_FINAL, reason, retry })
+}
+
+/// What the command wrote to its error output, and where that can be read.
+fn told(lines: u64, log_payloads: LogPayloads) -> String {
+    let count = match lines {
+        0 => return "it wrote nothing to stderr".to_owned(),
+        1 => "1 line".to_owned(),
+        lines => format!("{lines} lines"),
+    };
+    match log_payloads {
+        LogPayloads::Yes => format!("it wrote {count} to stderr, which the log has"),
+        LogPayloads::No => format!(
+            "it wrote {count} to stderr, which the log has only where the host is started with \
+             LASTWORD_LOG=info,agent=debug"
+        ),
+    }
+}
+
+/// Whether a signal ended the command, by the words of the guard and of shells: 128 and its number.
+fn was_stopped(status: Option<ExitStatus>) -> bool {
+    let by = |signal: Signal| 128 + signal.as_raw();
+    match status.map(|status| status.code()) {
+        Some(Some(code)) => {
+            [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL].map(by).contains(&code)
+        }
+        // The guard itself was killed.
+        Some(None) => true,
+        None => false,
+    }
 }
 
 fn report(turn: TurnId, run: &Run, status: Option<ExitStatus>, heard: Heard) {

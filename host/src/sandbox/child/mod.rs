@@ -51,6 +51,8 @@ pub fn child_main(words: impl IntoIterator<Item = OsString>) -> Option<u8> {
 
 /// Plays a child to its end.
 pub(super) fn play(mode: start::Mode) -> u8 {
+    // Where it cannot be, a stop of the whole service ends the child before its host.
+    let _ = crate::env::outlive_stop_signals();
     match mode {
         start::Mode::Compile => compile::child(),
         start::Mode::Serve => serve::child(),
