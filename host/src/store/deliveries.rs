@@ -141,6 +141,14 @@ impl Step<'_> {
         lease: Lease,
     ) -> Result<Option<ClaimedDelivery>> {
         let channel_id = self.channel_id(channel)?;
+        self.claim_delivery_of(channel_id, lease)
+    }
+
+    fn claim_delivery_of(
+        &mut self,
+        channel_id: i64,
+        lease: Lease,
+    ) -> Result<Option<ClaimedDelivery>> {
         if !self.channel_open(channel_id)? {
             return Ok(None);
         }
@@ -160,24 +168,20 @@ impl Step<'_> {
         Ok(None)
     }
 
-    /// The head of this conversation, if it is due: the fold behind a recorded outcome.
+    /// The fold behind a recorded outcome: where its conversation goes on, the row of the channel
+    /// that has waited longest. A long line must not keep its permit while others wait.
     pub(super) fn claim_next_delivery(
         &mut self,
-        conversation: i64,
+        row: &RowFacts,
         lease: Lease,
     ) -> Result<Option<ClaimedDelivery>> {
-        let found = self.one(
-            "SELECT id, channel_id FROM delivery
+        let goes_on = self.exists(
+            "SELECT 1 FROM delivery
              WHERE conversation_id = ?1 AND state < 3 AND head = 1
-               AND claim_token IS NULL AND next_at_ms <= ?2 ORDER BY seq LIMIT 1",
-            [conversation, self.now.wall_ms],
-            |r| Ok((r.get(0)?, r.get(1)?)),
+               AND claim_token IS NULL AND next_at_ms <= ?2",
+            [row.conversation, self.now.wall_ms],
         )?;
-        let Some((number, channel)) = found else { return Ok(None) };
-        if !self.channel_open(channel)? {
-            return Ok(None);
-        }
-        self.look_at_or_set_aside(number, lease)
+        if goes_on { self.claim_delivery_of(row.channel, lease) } else { Ok(None) }
     }
 
     /// Decides what becomes of a head that is due: claimed, or brought to rest.

@@ -13,9 +13,9 @@ pub struct ChannelGauges {
     pub paused: bool,
     /// From when it may send again, where the platform asked to wait.
     pub not_before_ms: i64,
-    /// Deliveries of unknown outcome that wait for a person.
+    /// Finals and notices of unknown outcome that wait for a person.
     pub held: u64,
-    /// Failed and expired turns, dead and expired deliveries.
+    /// Failed and expired turns, dead and expired finals and notices, of which no replay was ordered.
     pub dead_turns: u64,
     pub dead_deliveries: u64,
     pub oldest: Vec<Oldest>,
@@ -73,11 +73,35 @@ const AT_WORK: [(&str, &str, &str); 2] = [
     ),
 ];
 
+/// A dead letter that still asks for somebody: no replay of it was ordered, nor was a part of its
+/// reply sent anew.
+macro_rules! dead_turn {
+    () => {
+        "(state = 5 OR state = 7)
+         AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.replay_of = turn.id)
+         AND NOT EXISTS (SELECT 1 FROM delivery r
+                         WHERE r.about_turn = turn.id AND r.replay_of IS NOT NULL AND r.kind = 2)"
+    };
+}
+
+/// The same of a delivery. Progress asks for nobody: only the final decides.
+macro_rules! dead_delivery {
+    () => {
+        "(state = 5 OR state = 7) AND kind >= 2
+         AND NOT EXISTS (SELECT 1 FROM delivery r WHERE r.replay_of = delivery.id)
+         AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.replay_of = delivery.turn_id)"
+    };
+}
+
+/// As conditions, for whoever else counts them.
+pub(super) const DEAD_TURN: &str = dead_turn!();
+pub(super) const DEAD_DELIVERY: &str = dead_delivery!();
+
 /// Of each channel: held rows, dead deliveries, dead turns.
 const COUNTS: [&str; 3] = [
-    "SELECT count(*) FROM delivery WHERE channel_id = ?1 AND state = 3",
-    "SELECT count(*) FROM delivery WHERE channel_id = ?1 AND (state = 5 OR state = 7)",
-    "SELECT count(*) FROM turn WHERE channel_id = ?1 AND (state = 5 OR state = 7)",
+    "SELECT count(*) FROM delivery WHERE channel_id = ?1 AND state = 3 AND kind >= 2",
+    concat!("SELECT count(*) FROM delivery WHERE channel_id = ?1 AND ", dead_delivery!()),
+    concat!("SELECT count(*) FROM turn WHERE channel_id = ?1 AND ", dead_turn!()),
 ];
 
 impl Reader<'_> {

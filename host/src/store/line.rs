@@ -216,12 +216,18 @@ impl Step<'_> {
             return Ok(());
         }
         let from_ms = self.conversation_open_from(conversation)?;
-        // One that waited for its person behind another row is due since the conversation opened.
+        // It is due from now on, behind the heads that waited longer, or later where it waits for a
+        // time of its own. One that waited for its person behind another row waits no more, and one
+        // whose time was set by a clock that has gone back since counts as due.
         self.execute(
-            "UPDATE delivery SET head = 1, next_at_ms =
-               CASE WHEN next_at_ms = 9223372036854775807 THEN ?2 ELSE max(next_at_ms, ?2) END
+            "UPDATE delivery SET head = 1,
+               next_at_ms = CASE WHEN next_at_ms < 9223372036854775807 AND next_set_ms <= ?3
+                                 THEN max(next_at_ms, ?2, ?3) ELSE max(?2, ?3) END,
+               next_set_ms = CASE WHEN next_at_ms < 9223372036854775807 AND next_set_ms <= ?3
+                                    AND next_at_ms > ?3
+                                  THEN next_set_ms ELSE ?3 END
              WHERE id = ?1",
-            (number, from_ms),
+            (number, from_ms, self.now.wall_ms),
         )?;
         Ok(())
     }
@@ -246,7 +252,7 @@ impl Step<'_> {
             "UPDATE delivery SET next_at_ms = ?2, next_set_ms = ?2, free_returns = 0,
                waits_for_channel = 0
              WHERE id = (SELECT id FROM delivery WHERE conversation_id = ?1 AND state < 3
-                         ORDER BY seq LIMIT 1) AND head = 1 AND state = 0",
+                         ORDER BY seq LIMIT 1) AND head = 1 AND state IN (0, 2)",
             (conversation, self.now.wall_ms),
         )?;
         Ok(())

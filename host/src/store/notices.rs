@@ -3,9 +3,9 @@
 
 use super::deliveries::{RowBody, RowOrigin};
 use super::face::NewDelivery;
-use super::step::{Result, Step, delivery_kind, to_json};
+use super::step::{Result, Step, delivery_kind, from_json, to_json};
 use super::turns::TurnFacts;
-use crate::lifecycle::message::{DeliveryKind, Reply};
+use crate::lifecycle::message::{DeliveryKind, InboundMessage, Reply};
 use crate::lifecycle::notice;
 use crate::lifecycle::turn::{TurnState, code};
 
@@ -84,17 +84,20 @@ impl Step<'_> {
 
     fn insert_notice(&mut self, facts: &TurnFacts, body: Reply) -> Result<i64> {
         let place = self.one(
-            "SELECT t.external_id, c.context FROM turn t
+            "SELECT CASE WHEN t.origin = 0 THEN t.payload END, c.context FROM turn t
              JOIN conversation c ON c.id = t.conversation_id WHERE t.id = ?1",
             [facts.id.number],
             |r| Ok((r.get::<_, Option<String>>(0)?, r.get::<_, Option<String>>(1)?)),
         )?;
-        let (reply_to, context) = place.unwrap_or_default();
+        let (payload, context) = place.unwrap_or_default();
+        // The platform knows no message of a program's or a schedule's; one that cannot be read any
+        // more is answered by none, and still told of.
+        let message = payload.and_then(|payload| from_json::<InboundMessage>(&payload).ok());
         let place = RowBody {
             channel: facts.channel,
             conversation: facts.conversation,
             context: context.as_deref(),
-            reply_to: reply_to.as_deref(),
+            reply_to: message.as_ref().and_then(|it| it.answered_id()),
         };
         let origin = RowOrigin { turn: None, about_turn: Some(facts.id.number), replay_of: None };
         let row = NewDelivery { kind: DeliveryKind::Notice, body, part: 1, parts: 1 };

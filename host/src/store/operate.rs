@@ -6,6 +6,7 @@ use super::face::{
     AbortScope, ChannelSwitch, NewDelivery, Operated, ReplayOf, Resolution, StoreError,
 };
 use super::line::RowFacts;
+use super::new_turn::NewTurn;
 use super::notes::ChannelMove;
 use super::step::{Result, Step, from_json, turn_id};
 use crate::lifecycle::delivery::{DeliveryEvent, DeliveryState, code as row_code};
@@ -215,6 +216,14 @@ impl Step<'_> {
                 "delivery {delivery} was replayed before; --force repeats"
             )));
         }
+        let turn_before = "SELECT 1 FROM delivery d JOIN turn t ON t.replay_of = d.turn_id
+                           WHERE d.id = ?1";
+        if !force && self.exists(turn_before, [row.id.number])? {
+            return Ok(refused(format!(
+                "the turn of delivery {delivery} was replayed, and answers anew; --force sends this \
+                 as well"
+            )));
+        }
         let ids = self.again(&row, by)?.iter().map(ToString::to_string).collect();
         Ok(Operated::Done { ids })
     }
@@ -240,17 +249,31 @@ impl Step<'_> {
         if !force && self.exists(before, [turn.number])? {
             return Ok(refused(format!("turn {turn} was replayed before; --force repeats")));
         }
-        let found =
-            self.one("SELECT channel_id, payload FROM turn WHERE id = ?1", [turn.number], |r| {
-                Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?))
-            })?;
-        let Some((channel, payload)) = found else {
+        let resent = "SELECT 1 FROM delivery WHERE about_turn = ?1 AND replay_of IS NOT NULL
+                      AND kind = 2";
+        if !force && self.exists(resent, [turn.number])? {
+            return Ok(refused(format!(
+                "a part of the reply of turn {turn} was sent anew by order; --force runs the turn \
+                 again as well"
+            )));
+        }
+        let sql = "SELECT channel_id, payload, origin, hops FROM turn WHERE id = ?1";
+        let found = self.one(sql, [turn.number], |r| {
+            let from: (i64, u32) = (r.get(2)?, r.get(3)?);
+            Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, from))
+        })?;
+        let Some((channel, payload, (origin, hops))) = found else {
             return Err(StoreError::Corrupt(format!("turn {turn} is gone")));
         };
         let name = self.conversation_name(facts.conversation)?;
         let message = super::accept::read_message(&payload, &name)?;
-        let (made, _) =
-            self.insert_turn(channel, facts.conversation, &message, None, Some(turn.number))?;
+        let again = NewTurn {
+            replay_of: Some(turn.number),
+            origin: super::step::origin(origin)?,
+            hops,
+            ..NewTurn::new(channel, facts.conversation, &message)
+        };
+        let (made, _) = self.insert_new_turn(&again)?;
         let sql = "UPDATE turn SET made_by = ?2 WHERE id = ?1";
         self.execute(sql, (made.number, by))?;
         Ok(Operated::Done { ids: vec![made.to_string()] })

@@ -4,6 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::face::{DeliveryClaim, StoreError, TurnClaim};
+use super::gauges::{DEAD_DELIVERY, DEAD_TURN};
 use super::query::{
     ChannelRow, ClaimedDeliveryRow, ClaimedTurnRow, Claims, NextDue, Query, Rows, Summary,
 };
@@ -267,16 +268,16 @@ impl Reader<'_> {
         )?;
         let held = self.counts(
             "SELECT channel_id, count(*), min(created_at_ms) FROM delivery
-             WHERE state = 3 GROUP BY channel_id",
+             WHERE state = 3 AND kind >= 2 GROUP BY channel_id",
         )?;
-        let dead_turns = self.counts(
+        let dead_turns = self.counts(&format!(
             "SELECT channel_id, count(*), sum(code IS 'quarantined') FROM turn
-             WHERE state = 5 OR state = 7 GROUP BY channel_id",
-        )?;
-        let dead_deliveries = self.counts(
+             WHERE {DEAD_TURN} GROUP BY channel_id"
+        ))?;
+        let dead_deliveries = self.counts(&format!(
             "SELECT channel_id, count(*), 0 FROM delivery
-             WHERE state = 5 OR state = 7 GROUP BY channel_id",
-        )?;
+             WHERE {DEAD_DELIVERY} GROUP BY channel_id"
+        ))?;
         let of = |counts: &[(i64, u64, i64)], id: i64| {
             counts.iter().find(|(channel, _, _)| *channel == id).map(|(_, n, at)| (*n, *at))
         };

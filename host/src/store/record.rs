@@ -225,7 +225,8 @@ impl Step<'_> {
         match side {
             SideEffect::HoldBack { scope: RateScope::Conversation, for_ms } => {
                 self.execute(
-                    "UPDATE conversation SET not_before_ms = ?2, not_before_set_ms = ?3
+                    "UPDATE conversation SET not_before_set_ms = ?3, not_before_ms =
+                       CASE WHEN not_before_set_ms > ?3 THEN ?2 ELSE max(not_before_ms, ?2) END
                      WHERE id = ?1",
                     (row.conversation, now_ms.saturating_add(ms(*for_ms)), now_ms),
                 )?;
@@ -267,10 +268,14 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Nothing of the channel goes out for so long. Of several calls that were told to wait, the
+    /// one that is to wait longest speaks for all.
     pub(super) fn hold_channel_back(&mut self, channel: i64, for_ms: u64) -> Result<()> {
         let now_ms = self.now.wall_ms;
         self.execute(
-            "UPDATE channel SET not_before_ms = ?2, not_before_set_ms = ?3 WHERE id = ?1",
+            "UPDATE channel SET not_before_set_ms = ?3, not_before_ms =
+               CASE WHEN not_before_set_ms > ?3 THEN ?2 ELSE max(not_before_ms, ?2) END
+             WHERE id = ?1",
             (channel, now_ms.saturating_add(ms(for_ms)), now_ms),
         )?;
         self.channel_moved(channel, ChannelMove::HeldBack { for_ms }, None)
@@ -446,7 +451,7 @@ impl Step<'_> {
         let Some(now) = self.row(row.id.number)? else { return Ok(Next::default()) };
         let mut claimed = Next::default();
         if let Some(lease) = next.delivery.filter(|_| !now.state.is_live()) {
-            claimed.delivery = self.claim_next_delivery(now.conversation, lease)?.map(Box::new);
+            claimed.delivery = self.claim_next_delivery(&now, lease)?.map(Box::new);
         }
         if turn_ended && claimed.delivery.is_none() {
             claimed.turn = self.claim_next_turn(now.conversation, next.turn)?.turn;

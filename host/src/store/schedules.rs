@@ -317,13 +317,28 @@ impl Step<'_> {
     /// The clock went back: what comes next is worked out anew, from the time that it shows now. The
     /// keys of the occurrences that were made see to it that none is made twice.
     pub(super) fn replan_schedules(&mut self, rows_max: u32) -> Result<usize> {
-        let now_ms = self.now.wall_ms;
-        let rows = self.all(
+        self.plan_anew(
             "SELECT name, cron, zone FROM schedule
              WHERE next_due_ms IS NOT NULL AND next_set_ms > ?1 LIMIT ?2",
-            (now_ms, rows_max),
-            |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?)),
-        )?;
+            rows_max,
+        )
+    }
+
+    /// Occurrences that are due are left out: the next one is the next to come.
+    pub(super) fn skip_past_schedules(&mut self, rows_max: u32) -> Result<usize> {
+        self.plan_anew(
+            "SELECT name, cron, zone FROM schedule
+             WHERE next_due_ms IS NOT NULL AND next_due_ms <= ?1 LIMIT ?2",
+            rows_max,
+        )
+    }
+
+    /// Works out what comes next after now for the schedules that `which` names.
+    fn plan_anew(&mut self, which: &'static str, rows_max: u32) -> Result<usize> {
+        let now_ms = self.now.wall_ms;
+        let rows = self.all(which, (now_ms, rows_max), |r| {
+            Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?))
+        })?;
         for (name, cron, zone) in &rows {
             let next_ms = match Recurrence::parse(cron, zone) {
                 Ok(recurrence) => recurrence.next_after(now_ms),

@@ -12,7 +12,7 @@ use super::face::StoreError;
 /// In the file's header, so that a stranger's SQLite file is not taken for a store.
 const APPLICATION_ID: i64 = 0x4c57_4f44;
 /// In order; the schema's number is how many have run.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0011.sql"),
     include_str!("migrations/0012.sql"),
     include_str!("migrations/0013.sql"),
+    include_str!("migrations/0014.sql"),
 ];
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of the writer, and of each reader, in KiB.

@@ -104,11 +104,23 @@ impl Step<'_> {
                   AND next_set_ms > ?1 AND next_at_ms != 9223372036854775807 LIMIT ?2)",
             (now_ms, rows_max),
         )?;
-        Ok(Answer::Changed((turns + waiting + schedules + deliveries) as u64))
+        let held_back = self.execute(
+            "UPDATE channel SET not_before_ms = 0, not_before_set_ms = ?1
+             WHERE not_before_set_ms > ?1",
+            [now_ms],
+        )?;
+        let paced = self.execute(
+            "UPDATE channel SET bucket_ready_ms = ?1
+             WHERE bucket_set_ms > ?1 AND bucket_ready_ms > ?1",
+            [now_ms],
+        )?;
+        let channels = held_back + paced;
+        Ok(Answer::Changed((turns + waiting + schedules + deliveries + channels) as u64))
     }
 
     /// Ended turns past retention with all that hangs on them, in one bounded batch. Turns with a
-    /// row that waits for a person, and dead letters, stay until they are purged.
+    /// final that waits for a person, and dead letters, stay until they are purged. Progress that did
+    /// not arrive keeps nothing: only the final decides.
     fn prune(&mut self, rows_max: u32) -> Result<Answer> {
         let now_ms = self.now.wall_ms;
         let before_ms = now_ms.saturating_sub(ms(self.rules.retention_ms));
@@ -116,7 +128,8 @@ impl Step<'_> {
             "SELECT id, dedup_key, state, ended_at_ms FROM turn
              WHERE ended_at_ms IS NOT NULL AND ended_at_ms < ?1 AND state IN (3, 4, 6)
                AND NOT EXISTS (SELECT 1 FROM delivery d
-                               WHERE d.turn_id = turn.id AND d.state IN (0, 1, 2, 3, 5, 7))
+                               WHERE d.turn_id = turn.id
+                                 AND (d.state < 3 OR (d.kind >= 2 AND d.state IN (3, 5, 7))))
              ORDER BY ended_at_ms, id LIMIT ?2",
             (before_ms, rows_max),
             |r| {
@@ -184,15 +197,22 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Free rows at rest whose turn is gone: nothing else would ever take them.
+    /// Free rows at rest whose turn is gone, or that never had one, as what was imported: nothing
+    /// else would ever take them.
     fn prune_free_rows(&mut self, before_ms: i64, rows_max: u32) -> Result<u64> {
-        let rows: Vec<i64> = self.all(
+        let mut rows: Vec<i64> = self.all(
+            "SELECT id FROM delivery WHERE turn_id IS NULL AND about_turn IS NULL
+               AND rested_at_ms IS NOT NULL AND rested_at_ms < ?1 AND state IN (4, 6) LIMIT ?2",
+            (before_ms, rows_max),
+            |r| r.get(0),
+        )?;
+        rows.extend(self.all(
             "SELECT d.id FROM delivery d WHERE d.about_turn IS NOT NULL AND d.state IN (4, 6)
                AND d.rested_at_ms < ?1
                AND NOT EXISTS (SELECT 1 FROM turn t WHERE t.id = d.about_turn) LIMIT ?2",
             (before_ms, rows_max),
-            |r| r.get(0),
-        )?;
+            |r| r.get::<_, i64>(0),
+        )?);
         for number in &rows {
             self.forget_delivery(*number)?;
         }

@@ -1,8 +1,10 @@
 //! Backups of a store that is at work, and what becomes of them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::rig::{Rig, message};
+use crate::lifecycle::recurrence::CatchUp;
 use crate::lifecycle::turn::TurnState;
 use crate::store::*;
 
@@ -99,6 +101,24 @@ fn restored_it_holds_what_was_under_way_and_sends_and_runs_nothing_by_itself() {
         })
         .collect();
     assert_eq!(texts, ["one", "two"]);
+}
+
+#[test]
+fn a_schedule_that_is_restored_makes_nothing_that_fell_due_since_the_backup() {
+    for (under_way, makes) in [(UnderWay::Hold, 0), (UnderWay::GoOn, 1)] {
+        let mut rig = Rig::new();
+        rig.recur("daily", "room", "0 9 * * *", CatchUp::Latest);
+        let (file, part) = (rig.dir.path().join("backup"), rig.dir.path().join("restored"));
+        backup(&rig.dir.path().join("lastword.db"), &file, rig.now.wall_ms).unwrap();
+        let days = Duration::from_secs(3 * 86_400);
+        rig.env.jump(3 * 86_400_000);
+        restore(&file, &part, under_way, &rig.env).unwrap();
+        rig.pass(days);
+        let mut rig = on(rig, "restored");
+        assert_eq!(rig.fall(), makes, "{under_way:?}");
+        rig.pass(Duration::from_secs(86_400));
+        assert_eq!(rig.fall(), 1, "the next one is made");
+    }
 }
 
 #[test]

@@ -15,6 +15,15 @@ fn dead(rig: &mut Rig, id: &str) -> (TurnId, DeliveryId) {
     (turn, row.claim.delivery)
 }
 
+/// What asks for a person: dead turns, dead deliveries, held ones; the same for metrics and people.
+fn asks(rig: &Rig) -> (u64, u64, u64) {
+    let Rows::Gauges(gauges) = rig.ask(&Query::Gauges) else { panic!() };
+    let Rows::Channels(shown) = rig.ask(&Query::Channels) else { panic!() };
+    let asks = (gauges[0].dead_turns, gauges[0].dead_deliveries, gauges[0].held);
+    assert_eq!((shown[0].turns_dead, shown[0].deliveries_dead, shown[0].held), asks);
+    asks
+}
+
 /// A turn whose reply is held, and its held row.
 fn held(rig: &mut Rig, id: &str) -> (TurnId, DeliveryId) {
     let turn = rig.delivering(id, &["maybe"]);
@@ -293,4 +302,60 @@ fn an_order_goes_page_by_page_and_takes_each_row_once() {
     assert_eq!(sizes, [10, 10, 5], "what a replay makes is not replayed by it");
     let resolve = ask(BulkList::Turns, BulkAct::Resolve(Resolution::Drop), ListFilter::default());
     assert!(matches!(bulk(resolve), Err(StoreError::Invalid(_))));
+}
+
+#[test]
+fn what_was_sent_again_asks_for_nobody_and_is_not_sent_a_third_time_by_the_other_order() {
+    let mut rig = Rig::new();
+    let (turn, row) = dead(&mut rig, "m1");
+    let (other_turn, other_row) = dead(&mut rig, "m2");
+    let (held_turn, held_row) = held(&mut rig, "m3");
+    assert_eq!(asks(&rig), (3, 2, 1));
+    let order = |rig: &mut Rig, row| order(rig, REPLAY, Trial::ForReal, vec![row]).remove(0);
+    // The turn, then its delivery; the delivery, then its turn; what a person resent, then its turn.
+    assert_eq!(order(&mut rig, ReplayOf::Turn(turn)).result, BulkResult::Done);
+    assert_eq!(asks(&rig), (2, 1, 1));
+    let said = order(&mut rig, ReplayOf::Delivery(row)).reason.unwrap();
+    assert!(said.contains("was replayed, and answers anew; --force"), "{said}");
+    assert_eq!(order(&mut rig, ReplayOf::Delivery(other_row)).result, BulkResult::Done);
+    assert_eq!(asks(&rig), (1, 0, 1));
+    let said = order(&mut rig, ReplayOf::Turn(other_turn)).reason.unwrap();
+    assert!(said.contains("was sent anew by order; --force"), "{said}");
+    let (how, by) = (Resolution::Resend, "ann".to_owned());
+    rig.run(Command::Resolve { delivery: held_row, how, by });
+    assert_eq!(asks(&rig), (0, 0, 0));
+    let said = order(&mut rig, ReplayOf::Turn(held_turn)).reason.unwrap();
+    assert!(said.contains("was sent anew by order; --force"), "{said}");
+    // What is sent again and dies asks anew.
+    while let Some(row) = rig.claim_delivery() {
+        rig.record(row.claim, Outcome::Rejected(Fault::new("rude", "still no")));
+    }
+    assert_eq!(asks(&rig).1, 2);
+}
+
+#[test]
+fn progress_that_did_not_arrive_asks_for_nobody_and_keeps_no_turn() {
+    use crate::lifecycle::message::{DeliveryKind, Reply};
+    let mut rig = Rig::new();
+    let turn = rig.accept_turn(message("room", "m1", "hello"));
+    let claim = rig.claim_turn().unwrap().claim;
+    for (text, outcome) in [
+        ("rejected", Outcome::Rejected(Fault::new("rude", "simulated"))),
+        ("in doubt", Outcome::Unknown(Fault::new("deadline", "simulated"))),
+    ] {
+        let body = Reply { text: text.to_owned(), ..Reply::default() };
+        let rows = vec![NewDelivery { kind: DeliveryKind::Tool, body, part: 1, parts: 1 }];
+        rig.run(Command::Progress { claim, rows, claim_first: None });
+        let row = rig.claim_delivery().unwrap();
+        rig.record(row.claim, outcome);
+    }
+    assert_eq!(rig.states(), ["dead", "held"]);
+    rig.complete(claim, &["the answer"]);
+    let row = rig.claim_delivery().unwrap();
+    rig.delivered(row.claim);
+    assert_eq!(rig.turn(turn).row.state, "delivered");
+    assert_eq!(asks(&rig), (0, 0, 0));
+    rig.pass(Duration::from_secs(8 * 86_400));
+    rig.run(Command::Sweep(SweepStep::Prune { rows_max: 100 }));
+    assert!(rig.outbox().is_empty(), "retention takes it with its text");
 }

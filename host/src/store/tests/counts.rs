@@ -214,6 +214,8 @@ fn dead_letters_held_rows_and_ages_are_counted_per_channel() {
     let Rows::Gauges(channels) = rig.read().read(&Query::Gauges).unwrap() else { panic!() };
     let [channel] = &channels[..] else { panic!("{channels:?}") };
     assert_eq!((channel.dead_turns, channel.dead_deliveries, channel.held), (2, 1, 1));
+    let Rows::Channels(shown) = rig.ask(&Query::Channels) else { panic!() };
+    assert_eq!((shown[0].turns_dead, shown[0].deliveries_dead, shown[0].held), (2, 1, 1));
     assert!(channel.present && !channel.paused);
     let oldest = |rows, state| {
         channel.oldest.iter().find(|it| it.rows == rows && it.state == state).map(|it| it.since_ms)

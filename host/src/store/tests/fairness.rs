@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::rig::{LEASE, Rig, finals, message};
 use crate::lifecycle::id::ChannelName;
 use crate::lifecycle::message::{InboundEvent, InboundMessage};
-use crate::lifecycle::outcome::{Fault, NotSent, Outcome, StateWrites};
+use crate::lifecycle::outcome::{Fault, Ledger, NotSent, Outcome, Receipt, StateWrites};
 use crate::store::*;
 
 const BACKLOG: usize = 100_000;
@@ -181,8 +181,8 @@ fn what_is_recorded_stands_though_the_next_row_of_its_line_cannot_be_read() {
     damage(&rig, "turn", "payload", next.number);
     let record = RecordOutcome {
         claim,
-        outcome: Outcome::Delivered(crate::lifecycle::outcome::Receipt::default()),
-        ledger: crate::lifecycle::outcome::Ledger::default(),
+        outcome: Outcome::Delivered(Receipt::default()),
+        ledger: Ledger::default(),
         digest: "d1".to_owned(),
         contradicted: false,
         state: StateWrites::default(),
@@ -282,4 +282,37 @@ fn serve_two_thousand(fold: Option<Lease>) {
     }
     assert!(rig.claim_turn().is_none());
     assert!(served.values().all(|turns| *turns == 2));
+}
+
+#[test]
+fn behind_each_sent_row_of_a_long_line_the_row_that_waited_longest_is_claimed() {
+    let mut rig = Rig::new();
+    let reply = |rig: &mut Rig, room: &str, texts: &[&str]| {
+        rig.accept_turn(message(room, room, "hello"));
+        let claim = rig.claim_turn().unwrap().claim;
+        rig.complete(claim, texts);
+    };
+    reply(&mut rig, "long", &["1", "2", "3", "4"]);
+    rig.pass(Duration::from_secs(1));
+    reply(&mut rig, "short", &["yes"]);
+    rig.pass(Duration::from_secs(1));
+    let mut next = rig.claim_delivery();
+    let mut order = Vec::new();
+    while let Some(row) = next.take() {
+        order.push(row.message.text.clone());
+        let record = RecordOutcome {
+            claim: row.claim,
+            outcome: Outcome::Delivered(Receipt::default()),
+            ledger: Ledger::default(),
+            digest: "d1".to_owned(),
+            contradicted: false,
+            state: StateWrites::default(),
+            next: ClaimNext { delivery: Some(LEASE), turn: None },
+        };
+        let Answer::Recorded(recorded) = rig.run(Command::Record(Box::new(record))) else {
+            panic!()
+        };
+        next = recorded.next.delivery.or_else(|| rig.claim_delivery());
+    }
+    assert_eq!(order, ["1", "yes", "2", "3", "4"]);
 }

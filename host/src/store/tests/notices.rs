@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rig::{Rig, message};
-use crate::lifecycle::message::DeliveryKind;
+use crate::lifecycle::message::{DeliveryKind, Happening};
 use crate::lifecycle::notice::NoticeText;
 use crate::lifecycle::outcome::{Fault, Outcome};
 use crate::lifecycle::turn::Loss;
@@ -17,7 +17,7 @@ fn telling() -> Rig {
     rig
 }
 
-fn never() -> Loss {
+pub(super) fn never() -> Loss {
     let (code, sentence) = ("refused".to_owned(), "said never".to_owned());
     Loss::Handler { code, sentence, retry: false, retry_after_ms: None }
 }
@@ -137,4 +137,28 @@ fn a_kill_leaves_the_failed_turn_and_its_notice_or_neither() {
     assert_eq!(notices(&rig), 1);
     let row = rig.claim_delivery().unwrap();
     assert_eq!(row.kind, DeliveryKind::Notice);
+}
+
+#[test]
+fn a_notice_answers_what_the_platform_knows_and_nothing_that_it_does_not() {
+    let mut rig = telling();
+    let post = Post {
+        channel: "hook".into(),
+        message: message("posted", "42", "hello"),
+        not_before_ms: None,
+        about: None,
+        claim: None,
+    };
+    rig.run(Command::Post(Box::new(post)));
+    let mut press = message("pressed", "action-7", "yes");
+    let (name, on_message) = ("yes".to_owned(), Some("m9".to_owned()));
+    press.event = Some(Happening::Action { name, value: None, on_message });
+    rig.accept_turn(press);
+    for answers in [None, Some("m9")] {
+        let claim = rig.claim_turn().unwrap().claim;
+        rig.run(Command::LoseTry { claim, loss: never() });
+        let row = rig.claim_delivery().unwrap();
+        assert_eq!(row.kind, DeliveryKind::Notice);
+        assert_eq!(row.message.place.reply_to.as_deref(), answers);
+    }
 }

@@ -8,11 +8,14 @@ use crate::store::step::SEEN;
 use crate::store::*;
 
 /// Statements that look at rows of bounded number, or run by hand or after a jump of the clock.
-const MAY_SCAN: [&str; 5] = [
+const MAY_SCAN: [&str; 7] = [
     // When a person adds one: counts along the primary key, up to their bound.
     "FROM schedule ORDER BY id LIMIT 1 OFFSET",
     // As many as the config names.
     "FROM channel",
+    // The same, after a jump of the clock only.
+    "UPDATE channel SET not_before_ms = 0, not_before_set_ms = ?1",
+    "UPDATE channel SET bucket_ready_ms = ?1",
     // After a jump of the clock only, in bounded batches.
     "due_set_ms > ?1",
     "next_set_ms > ?1",

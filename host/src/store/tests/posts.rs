@@ -131,3 +131,20 @@ fn a_post_does_not_open_a_conversation_that_its_person_has_closed() {
     rig.accept_turn(message("room", "m2", "I am back"));
     assert!(rig.claim_delivery().is_some());
 }
+
+#[test]
+fn a_posted_turn_that_is_run_again_is_still_a_programs_and_answers_no_message() {
+    let mut rig = Rig::new();
+    let first = rig.accept_turn(message("room", "m1", "go"));
+    let claim = rig.claim_turn().unwrap().claim;
+    rig.run(Command::Silence { claim, claim_next_turn: None });
+    let turn = rig.posted(Post { about: Some(first), ..body("42", "hello") });
+    let claim = rig.claim_turn().unwrap().claim;
+    rig.run(Command::LoseTry { claim, loss: super::notices::never() });
+    rig.run(Command::Replay { of: ReplayOf::Turn(turn), force: false, by: "ann".to_owned() });
+    let claim = rig.claim_turn().unwrap().claim;
+    rig.complete(claim, &["yes"]);
+    assert_eq!(rig.claim_delivery().unwrap().message.place.reply_to, None);
+    let again = rig.turn(claim.turn);
+    assert_eq!((again.origin.as_str(), again.hops), ("posted", 1));
+}

@@ -75,6 +75,9 @@ fn a_clock_that_jumps_either_way_stops_no_channel_and_makes_at_most_one_burst() 
     rig.now.wall_ms -= 3_600_000;
     let release = SweepStep::ReleaseFuture { rows_max: 1_000 };
     rig.run(Command::Sweep(release));
+    let next = rig.ask(&Query::NextDelivery { channel: "hook".into() });
+    let Rows::Due(NextDue::At(at_ms)) = next else { panic!("{next:?}") };
+    assert!(at_ms <= rig.now.wall_ms, "the deliverer looks at once, not in an hour");
     assert!(drain(&mut rig) <= 1);
     rig.pass(Duration::from_millis(1_000));
     assert_eq!(drain(&mut rig), 1, "an hour back freezes nothing");
@@ -137,4 +140,35 @@ fn a_conversations_interval_holds_over_a_restart_and_holds_up_no_other() {
     assert!(rig.claim_delivery().is_none());
     rig.pass(Duration::from_millis(2_000));
     assert_eq!(rig.claim_delivery().unwrap().message.text, "b");
+}
+
+#[test]
+fn a_wait_that_the_platform_asked_for_ends_with_the_clock_that_set_it() {
+    let mut rig = Rig::new();
+    waiting(&mut rig, 2);
+    let row = rig.claim_delivery().unwrap();
+    let scope = RateScope::Channel;
+    let limited = NotSent::RateLimited { retry_after_ms: 60_000, scope };
+    rig.record(row.claim, Outcome::NotSent(limited));
+    rig.now.wall_ms -= 3_600_000;
+    rig.run(Command::Sweep(SweepStep::ReleaseFuture { rows_max: 100 }));
+    let next = rig.ask(&Query::NextDelivery { channel: "hook".into() });
+    let Rows::Due(NextDue::At(at_ms)) = next else { panic!("{next:?}") };
+    assert!(at_ms <= rig.now.wall_ms);
+    assert!(rig.claim_delivery().is_some());
+}
+
+#[test]
+fn of_two_waits_that_were_asked_for_at_once_the_longer_one_holds_the_channel() {
+    let mut rig = Rig::new();
+    waiting(&mut rig, 3);
+    let rows: Vec<_> = (0..2).map(|_| rig.claim_delivery().unwrap().claim).collect();
+    for (claim, retry_after_ms) in rows.into_iter().zip([60_000, 1_000]) {
+        let scope = RateScope::Channel;
+        rig.record(claim, Outcome::NotSent(NotSent::RateLimited { retry_after_ms, scope }));
+    }
+    rig.pass(Duration::from_secs(2));
+    assert!(rig.claim_delivery().is_none());
+    rig.pass(Duration::from_secs(58));
+    assert!(rig.claim_delivery().is_some());
 }

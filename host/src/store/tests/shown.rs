@@ -130,9 +130,9 @@ fn a_replay_names_who_ordered_it_and_both_rows_name_each_other() {
     let turn = rig.delivering("m1", &["no"]);
     let row = rig.claim_delivery().unwrap();
     rig.record(row.claim, Outcome::Rejected(Fault::new("rude", "no")));
-    let replay = |of| Command::Replay { of, force: false, by: "ann".to_owned() };
-    rig.run(replay(ReplayOf::Turn(turn)));
-    rig.run(replay(ReplayOf::Delivery(row.claim.delivery)));
+    let replay = |of, force| Command::Replay { of, force, by: "ann".to_owned() };
+    rig.run(replay(ReplayOf::Turn(turn), false));
+    rig.run(replay(ReplayOf::Delivery(row.claim.delivery), true));
     let old = rig.turn(turn);
     let new: TurnId = old.replays[0].parse().unwrap();
     let new = rig.turn(new);

@@ -130,3 +130,44 @@ fn what_goes_out_again_under_a_better_promise_is_still_held_to_the_worse() {
     assert!(rig.claim_delivery().is_none());
     assert_eq!(rig.outbox()[0].code.as_deref(), Some("idempotency_window_over"));
 }
+
+#[test]
+fn a_clock_that_goes_back_frees_what_stands_behind_the_heads_too() {
+    let mut rig = Rig::new();
+    rig.delivering("m1", &["one", "two", "three"]);
+    rig.now.wall_ms -= 2 * 3_600_000;
+    let release = SweepStep::ReleaseFuture { rows_max: 100 };
+    rig.run(Command::Sweep(release));
+    for text in ["one", "two", "three"] {
+        let row = rig.claim_delivery().expect(text);
+        assert_eq!(row.message.text, text);
+        rig.delivered(row.claim);
+    }
+}
+
+#[test]
+fn an_unknown_that_waits_for_its_person_behind_another_row_is_looked_at_once_the_person_writes() {
+    let idempotency = Idempotency::Always;
+    let mut rig = Rig::with(SettleMeans { idempotency, ..SettleMeans::default() });
+    let send = |rig: &mut Rig, room: &str, id: &str| {
+        rig.accept_turn(super::rig::message(room, id, "hello"));
+        let claim = rig.claim_turn().unwrap().claim;
+        rig.complete(claim, &["yes"]);
+        rig.claim_delivery().unwrap().claim
+    };
+    let first = send(&mut rig, "old", "m1");
+    let second = send(&mut rig, "new", "m2");
+    // The room of the first turns out to be that of the second, which is at its adapter.
+    rig.record(first, Outcome::NotSent(NotSent::Moved("new".to_owned())));
+    rig.record(second, Outcome::Unknown(Fault::new("deadline", "no answer came")));
+    rig.pass(Duration::from_secs(60));
+    let again = rig.claim_delivery().unwrap();
+    assert_eq!(again.claim.delivery, first.delivery, "the older one goes first");
+    rig.record(again.claim, Outcome::NotSent(NotSent::Closed(Fault::new("closed", "over"))));
+    let turn = again.turn.unwrap();
+    rig.run(Command::Abort { scope: AbortScope::Turn(turn), by: "test".to_owned() });
+    rig.accept_turn(super::rig::message("new", "m3", "I am back"));
+    rig.pass(Duration::from_secs(600));
+    let asked = rig.claim_delivery().expect("the unknown is looked at");
+    assert_eq!(asked.claim.delivery, second.delivery);
+}

@@ -1,6 +1,6 @@
 //! What people order, and what is forgotten, in the model.
 
-use super::spec::{Spec, WEEK_MS};
+use super::spec::{Row, Spec, WEEK_MS};
 use crate::lifecycle::delivery::DeliveryState as State;
 use crate::lifecycle::message::DeliveryKind;
 use crate::lifecycle::turn::TurnState;
@@ -36,7 +36,9 @@ impl Spec {
     pub(super) fn replay_row(&mut self, row: usize, force: bool) -> bool {
         let facts = &self.rows[row];
         let dead = matches!(facts.state, State::Dead | State::Expired) && !facts.gone;
-        let before = self.rows.iter().any(|it| it.replay_of == Some(row) && !it.gone);
+        let turn = facts.turn.map(|(turn, _)| turn);
+        let before = self.rows.iter().any(|it| it.replay_of == Some(row) && !it.gone)
+            || turn.is_some() && self.turns.iter().any(|it| it.replay_of == turn && !it.gone);
         if !dead || self.of_aborted_turn(row) || (before && !force) {
             return false;
         }
@@ -56,7 +58,11 @@ impl Spec {
             | TurnState::Silent
             | TurnState::Aborted => false,
         };
-        let before = self.turns.iter().any(|it| it.replay_of == Some(turn) && !it.gone);
+        let resent = |it: &Row| {
+            it.about == Some(turn) && it.replay_of.is_some() && it.kind == DeliveryKind::Final
+        };
+        let before = self.turns.iter().any(|it| it.replay_of == Some(turn) && !it.gone)
+            || self.rows.iter().any(|it| resent(it) && !it.gone);
         if facts.gone || !failed || (before && !force) {
             return false;
         }
@@ -112,8 +118,11 @@ impl Spec {
                 TurnState::Delivered | TurnState::Silent | TurnState::Aborted
             );
             let old = facts.ended.is_some_and(|ended| ended < before);
-            let at_rest =
-                |row: &usize| matches!(self.rows[*row].state, State::Delivered | State::Cancelled);
+            let at_rest = |row: &usize| {
+                let row = &self.rows[*row];
+                matches!(row.state, State::Delivered | State::Cancelled)
+                    || (row.kind.is_progress() && !row.state.is_live())
+            };
             if !facts.gone && ended && old && self.rows_of(turn).iter().all(at_rest) {
                 self.forget(turn);
             }

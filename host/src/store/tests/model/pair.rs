@@ -365,7 +365,7 @@ impl Pair {
         let next = recorded.next;
         let mut expected = None;
         if fold && !self.spec.rows[row].state.is_live() {
-            expected = self.spec.claim_head(room);
+            expected = self.spec.claim_behind(room);
         }
         self.claimed(expected, next.delivery.as_deref())?;
         let free = fold && told && expected.is_none();

@@ -43,13 +43,18 @@ impl Spec {
     /// The lowest live row comes forward, due when its conversation takes messages.
     pub(super) fn settle_rows(&mut self, room: usize) {
         let Some(first) = self.line(room).next() else { return };
-        let from = self.open_from(room);
+        let (from, now) = (self.open_from(room), self.now);
         let row = &mut self.rows[first];
         if row.head || row.token.is_some() {
             return;
         }
         row.head = true;
-        row.next = row.next.not_before(from);
+        let waits_for_a_time = row.next.lo > now && row.next.lo < NEVER && row.set <= now;
+        if waits_for_a_time {
+            row.next = row.next.not_before(from);
+        } else {
+            (row.next, row.set) = (Span::at(from.max(now)), now);
+        }
     }
 
     pub(super) fn enqueue(&mut self, turn: usize, kind: DeliveryKind, parts: u32) {
@@ -236,10 +241,11 @@ impl Spec {
         None
     }
 
-    /// The head of this conversation, in the step that ended what was before it.
-    pub(super) fn claim_head(&mut self, room: usize) -> Option<(usize, Work)> {
-        let first = self.line(room).find(|row| self.rows[*row].head)?;
-        self.claim_row(first)
+    /// In the step that ended what was before it: where the conversation goes on, the row of the
+    /// channel that has waited longest.
+    pub(super) fn claim_behind(&mut self, room: usize) -> Option<(usize, Work)> {
+        let goes_on = self.line(room).any(|row| self.ready(row));
+        if goes_on { self.claim_next() } else { None }
     }
 
     /// This row, if it is a head that may go now.

@@ -227,7 +227,7 @@ impl Spec {
         let first = self.line(room).next();
         if let Some(row) = first.map(|first| &mut self.rows[first])
             && row.head
-            && row.state == DeliveryState::Queued
+            && matches!(row.state, DeliveryState::Queued | DeliveryState::UnknownOpen)
         {
             (row.next, row.set) = (Span::at(now), now);
             (row.free_returns, row.waits_for_channel) = (0, false);
