@@ -31,6 +31,9 @@ pub(super) enum Command {
     /// Run the host until SIGTERM or SIGINT.
     Run(RunArgs),
     /// Check the config, the adapters and what they are granted; start nothing.
+    ///
+    /// Exit code 2: the host would not start. 1: it would, and a channel would be refused, or the agent
+    /// could not be started.
     Check,
     /// Write a commented config and a sample agent to start from.
     Init,

@@ -222,6 +222,7 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let exit = match error.exit_code() {
             2 => Exit::WrongInput,
+            3 => Exit::Nothing,
             4 => Exit::Refused,
             _ => Exit::Failed,
         };

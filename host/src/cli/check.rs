@@ -48,12 +48,18 @@ fn print(file: &Path, report: &CheckReport, output: &mut Output<'_>) -> Result<(
             "ok": report.ok,
             "errors": [],
             "problems": report.problems,
+            "agent": report.agent,
             "channels": report.channels,
         }))?,
         Form::Human => {
-            output.line(&format!("{}: right", file.display()))?;
+            let word = if report.ok { "right" } else { "read; not all of it would serve" };
+            output.line(&format!("{}: {word}", file.display()))?;
+            if let Some(reason) = &report.agent.reason {
+                let place = place(file, report.agent.line);
+                output.paragraph(&format!("{place}[handler] command: {reason}"))?;
+            }
             for channel in &report.channels {
-                print_channel(channel, output)?;
+                print_channel(file, channel, output)?;
             }
         }
     }
@@ -63,6 +69,9 @@ fn print(file: &Path, report: &CheckReport, output: &mut Output<'_>) -> Result<(
     // A problem beside the channels keeps the host from starting at all.
     let exit = if report.problems.is_empty() { Exit::Failed } else { Exit::WrongInput };
     let mut sentences = report.problems.clone();
+    if !report.agent.ok {
+        sentences.push("the agent could not be started: turns would wait".to_owned());
+    }
     let refused = report.channels.iter().filter(|channel| !channel.ok).count();
     if refused > 0 {
         sentences.push(format!("{refused} of {} channels would be refused", report.channels.len()));
@@ -70,7 +79,16 @@ fn print(file: &Path, report: &CheckReport, output: &mut Output<'_>) -> Result<(
     Err(Failure::new(exit, sentences.join("\n")))
 }
 
-fn print_channel(channel: &ChannelCheck, output: &mut Output<'_>) -> Result<(), Failure> {
+/// `FILE:LINE: `, as errors of the config begin.
+fn place(file: &Path, line: Option<u32>) -> String {
+    line.map(|line| format!("{}:{line}: ", file.display())).unwrap_or_default()
+}
+
+fn print_channel(
+    file: &Path,
+    channel: &ChannelCheck,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let name = &channel.name;
     if channel.ok {
@@ -78,7 +96,8 @@ fn print_channel(channel: &ChannelCheck, output: &mut Output<'_>) -> Result<(), 
         output.line(&format!("channel {name}: would serve, with {adapter} {version}"))?;
     } else {
         let (code, reason) = (text(&channel.code), text(&channel.reason));
-        output.paragraph(&format!("channel {name}: would be refused ({code}): {reason}"))?;
+        let place = place(file, channel.line);
+        output.paragraph(&format!("{place}channel {name}: would be refused ({code}): {reason}"))?;
     }
     channel.notes.iter().try_for_each(|note| output.line(&format!("  note: {note}")))
 }

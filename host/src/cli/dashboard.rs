@@ -128,11 +128,39 @@ fn channel_state(channel: &Value, now_ms: i64) -> (String, Style) {
         ("serving", Some("half_open")) => ("broken, half-open".to_owned(), BAD),
         ("serving", _) => match until.filter(|at| *at > now_ms) {
             Some(at) => (format!("rate-limited until {}", time(at)), POOR),
+            None if polls_fail(channel) => ("serving, polls fail".to_owned(), BAD),
             None => ("serving".to_owned(), GOOD),
         },
         ("paused" | "removed" | "stopped", _) => (state.to_owned(), POOR),
         _ => (state.to_owned(), BAD),
     }
+}
+
+/// Whether a poller's word is that it takes nothing in.
+fn polls_fail(channel: &Value) -> bool {
+    matches!(text(channel, "/poller/state"), Some("backing_off" | "conflict"))
+}
+
+/// Why a channel does not do what it is there for: what keeps it from serving, then what keeps
+/// messages from coming in, then what the replies that wait were told.
+fn why(channel: &Value, now_ms: i64) -> String {
+    let mut all: Vec<String> = Vec::new();
+    all.extend(text(channel, "/reason").map(ToOwned::to_owned));
+    let code_and_reason = |at: &str| {
+        let word = |key: &str| text(channel, &format!("{at}{key}")).unwrap_or_default();
+        format!("{}: {}", word("code"), word("reason"))
+    };
+    if polls_fail(channel) {
+        let since = channel.pointer("/poller/since_ms").and_then(Value::as_i64).unwrap_or(now_ms);
+        let since = ago(now_ms, since);
+        all.push(format!("polls fail since {since}: {}", code_and_reason("/poller/")));
+    }
+    if text(channel, "/waiting_code").is_some() {
+        all.push(format!("replies wait: {}", code_and_reason("/waiting_")));
+    }
+    // Each is one line here; `lastword outbox show` has all of them.
+    let first = |text: &String| text.lines().next().unwrap_or_default().to_owned();
+    all.iter().map(first).collect::<Vec<_>>().join("; ")
 }
 
 /// The table of channels.
@@ -179,7 +207,7 @@ pub(super) fn print_channels(
             count("/held").to_string(),
             (count("/turns_dead") + count("/deliveries_dead")).to_string(),
             oldest.map(|at| ago(now_ms, at)).unwrap_or_default(),
-            word("/reason"),
+            why(channel, now_ms),
         ]);
         styles.push(style);
     }

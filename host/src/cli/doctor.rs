@@ -1,10 +1,11 @@
 //! `doctor`: what is wrong, how bad it is, and what to do. Exit code 1 where something is broken.
 
 use super::output::{Exit, Failure, Form, Output};
+use super::status;
 use crate::config::Config;
 use crate::env::Env;
 use crate::runtime;
-use crate::store::{Depth, Level};
+use crate::store::{Depth, Finding, Level};
 
 pub(super) async fn doctor(
     env: &Env,
@@ -13,7 +14,17 @@ pub(super) async fn doctor(
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let depth = if deep { Depth::Deep } else { Depth::Quick };
-    let diagnosis = runtime::diagnose(config, env, depth).await?;
+    let mut diagnosis = runtime::diagnose(config, env, depth).await?;
+    match status::document(env, config).await {
+        Ok(document) => diagnosis.add_needs(&document),
+        Err(failure) if diagnosis.host_runs => {
+            let sentence = format!("the host that runs cannot be asked: {}", failure.sentence);
+            let act = "see its log; where it has only begun, ask again in a moment";
+            diagnosis.add(Finding::new(Level::Warning, "host_silent", sentence, act));
+        }
+        // What cannot be read was told above.
+        Err(_) => {}
+    }
     match output.form {
         Form::Json => output.json(&diagnosis)?,
         Form::Human => {
@@ -26,8 +37,11 @@ pub(super) async fn doctor(
                 output.line(&format!("{word}: {}", finding.sentence))?;
                 output.line(&format!("    {}", finding.act))?;
             }
-            if diagnosis.findings.is_empty() {
+            if diagnosis.findings.is_empty() && (diagnosis.deep || diagnosis.host_runs) {
                 output.line("all is well")?;
+            } else if diagnosis.findings.is_empty() {
+                output.line("the store is well, and what stands beside it is there")?;
+                output.line("    whether the adapters would be taken: `lastword check`")?;
             }
         }
     }

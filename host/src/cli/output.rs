@@ -133,12 +133,16 @@ impl Output<'_> {
         table.lines().map(|line| line.trim_end().to_owned()).collect()
     }
 
-    /// Names and values, one a line; what is absent is left out.
+    /// Names and values, one a line; what is absent is left out. A value of several lines goes on below
+    /// itself, where no line of others looks like one of ours.
     pub(super) fn facts(&mut self, facts: &[(&str, Option<String>)]) -> Result<(), Failure> {
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in facts {
-            if let Some(value) = value {
-                writeln!(self.to, "{name:width$}  {}", shown(value))?;
+            let Some(value) = value else { continue };
+            let mut lines = value.lines();
+            writeln!(self.to, "{name:width$}  {}", shown(lines.next().unwrap_or_default()))?;
+            for line in lines {
+                writeln!(self.to, "{:width$}  {}", "", shown(line))?;
             }
         }
         Ok(())
@@ -223,6 +227,14 @@ mod tests {
         Output { form: Form::Human, to: &mut bytes }.paragraph(text).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text, "make it say:\n    [x]\n    host: right\\u{1b}[2J\n");
+    }
+
+    #[test]
+    fn a_value_of_several_lines_goes_on_below_itself() {
+        let mut bytes = Vec::new();
+        let facts = [("code", Some("denied".to_owned())), ("why", Some("a\ncode  b".to_owned()))];
+        Output { form: Form::Human, to: &mut bytes }.facts(&facts).unwrap();
+        assert_eq!(String::from_utf8(bytes).unwrap(), "code  denied\nwhy   a\n      code  b\n");
     }
 
     #[test]

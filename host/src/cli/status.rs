@@ -49,9 +49,9 @@ fn values(document: &Value) -> impl Iterator<Item = &Value> {
     document.get("channels").and_then(Value::as_array).into_iter().flatten()
 }
 
-async fn document(env: &Env, config: &Config) -> Result<Value, Failure> {
+pub(super) async fn document(env: &Env, config: &Config) -> Result<Value, Failure> {
     let Some(held) = running_host(&config.data_dir).map_err(lock_failure)? else {
-        return without_host(config);
+        return without_host(config, env.now().wall_ms);
     };
     match held.facts.as_ref().filter(|facts| !facts.address.is_empty()) {
         Some(facts) => Host { env, facts }.get("/v1/status").await,
@@ -60,7 +60,7 @@ async fn document(env: &Env, config: &Config) -> Result<Value, Failure> {
 }
 
 /// The same document, as far as it goes without a host.
-fn without_host(config: &Config) -> Result<Value, Failure> {
+fn without_host(config: &Config, now_ms: i64) -> Result<Value, Failure> {
     let nothing_yet = |channels| json!({"host": null, "channels": channels, "rows": null});
     let store = match open(config) {
         Ok(store) => store,
@@ -85,7 +85,7 @@ fn without_host(config: &Config) -> Result<Value, Failure> {
         "channels": channels,
         "rows": summary,
     });
-    document["needs_a_person"] = Value::Array(needs(&document));
+    document["needs_a_person"] = Value::Array(needs(&document, now_ms));
     Ok(document)
 }
 
@@ -96,7 +96,7 @@ fn unseen(name: &str) -> Value {
         "adapter": null, "version": null, "digest": null,
         "paused": false, "not_before_ms": null,
         "turns_unfinished": 0, "deliveries_unfinished": 0, "held": 0,
-        "oldest_unfinished_at_ms": null,
+        "oldest_unfinished_at_ms": null, "waiting_code": null, "waiting_reason": null,
         "turns_dead": 0, "turns_quarantined": 0, "deliveries_dead": 0, "since_ms": null,
     })
 }

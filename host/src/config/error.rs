@@ -158,7 +158,7 @@ pub(super) fn whole_file(sentence: String) -> ConfigError {
 }
 
 /// Line and column, both from 1, of a byte offset.
-fn position(text: &str, offset: usize) -> (u32, u32) {
+pub(super) fn position(text: &str, offset: usize) -> (u32, u32) {
     let mut offset = offset.min(text.len());
     while !text.is_char_boundary(offset) {
         offset -= 1;

@@ -12,6 +12,7 @@ mod handler;
 mod host_limits;
 mod lifecycle;
 mod limits;
+mod place;
 mod reload;
 mod secret;
 mod section;
@@ -36,6 +37,7 @@ pub use handler::{HandlerCaps, HandlerConfig, HandlerKind, PullConfig};
 pub use host_limits::HostLimits;
 pub use lifecycle::{DeliveryLifecycle, ExpireAction, Lifecycle};
 pub use limits::Limits;
+pub(crate) use place::Places;
 pub use reload::Reload;
 pub use secret::{Secret, SecretError, SecretRef};
 pub use trust::{Required, Trust};
@@ -108,7 +110,7 @@ const HINTS: &[Hint] = &[
     ("concurrency", "it belongs in [handler]"),
     ("body", "it belongs in [limits]"),
     ("pending_turns", "it belongs in [limits]"),
-    ("schedules", "schedules are not served by this version"),
+    ("schedules", "schedules are made by `lastword schedules add`, while a host runs or not"),
 ];
 
 impl Config {

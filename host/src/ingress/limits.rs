@@ -17,6 +17,8 @@ pub struct IngressLimits {
     pub drain_bytes_max: u64,
     /// From a connection's first byte, or the end of the request before, to the end of the head.
     pub header_read_ms: u64,
+    /// How long a peer may take nothing of an answer; then its connection ends.
+    pub write_stall_ms: u64,
     /// The whole head of a request.
     pub header_bytes_max: usize,
     /// Connections at once; further ones wait in the backlog of the system.
@@ -36,6 +38,7 @@ impl Default for IngressLimits {
             drain_ms: 5_000,
             drain_bytes_max: 64 << 20,
             header_read_ms: 20_000,
+            write_stall_ms: 30_000,
             header_bytes_max: 64 << 10,
             connections_max: 1_024,
             calls_per_channel_max: 256,

@@ -26,6 +26,7 @@ mod limits;
 mod lists;
 mod metrics;
 mod orders;
+mod patient;
 mod ports;
 mod posting;
 mod probe;

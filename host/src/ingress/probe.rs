@@ -26,7 +26,10 @@ async fn healthz() -> Response {
 }
 
 /// Whether messages are taken in. Refused channels do not make the host unready: the others serve.
-async fn readyz(State(ingress): State<Ingress>) -> Response {
+/// Whoever probes may be a stranger: why a channel is refused, with its paths and the names of its
+/// secrets, is said to the token alone.
+async fn readyz(State(ingress): State<Ingress>, headers: HeaderMap) -> Response {
+    let known = ingress.0.token.fits(&headers);
     let phase = ingress.phase();
     let behind = ingress.behind().ok();
     let (writable, sentence) = match behind.map(|behind| behind.desk.store_health()) {
@@ -38,7 +41,8 @@ async fn readyz(State(ingress): State<Ingress>) -> Response {
     let doors = || behind.iter().flat_map(|behind| &behind.doors);
     let refused = doors().filter_map(|(name, door)| match door.now() {
         Err(Closed::Refused(why)) => {
-            Some(json!({"name": name, "code": why.code, "reason": why.reason}))
+            let reason = known.then_some(why.reason);
+            Some(json!({"name": name, "code": why.code, "reason": reason}))
         }
         Ok(_) | Err(Closed::NoWebhook) => None,
     });

@@ -1,7 +1,7 @@
 //! The listener and its connections: how many, how slow, how long. It knows no path.
 //!
-//! The HTTP library alone would wait for ever for the head of a request, and would hold as many
-//! connections as the system gives. A planned stop lets requests that run finish, then cuts.
+//! The HTTP library alone would wait for ever for the head of a request and for a peer that takes no
+//! answer, and would hold as many connections as the system gives. A planned stop lets requests that run finish, then cuts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tower_service::Service as _;
 use tracing::{debug, warn};
 
 use super::limits::IngressLimits;
+use super::patient::Patient;
 use crate::env::Env;
 
 /// Opens the listener.
@@ -84,6 +85,7 @@ impl Server {
             connections: connections.clone(),
             requests: requests.clone(),
             closes,
+            write_stall: Duration::from_millis(limits.write_stall_ms),
             room: std::sync::Arc::new(tokio::sync::Semaphore::new(limits.connections_max)),
         };
         let accepting = env.spawn(accept.run(listener));
@@ -132,6 +134,7 @@ struct Accept {
     connections: TaskTracker,
     requests: TaskTracker,
     closes: watch::Receiver<Closing>,
+    write_stall: Duration,
     room: std::sync::Arc<tokio::sync::Semaphore>,
 }
 
@@ -183,6 +186,7 @@ impl Accept {
             // The router is always ready.
             requests.track_future(router.clone().call(request.map(Body::new)))
         });
+        let stream = Patient::new(stream, self.env.clone(), self.write_stall);
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut closes = self.closes.clone();
         async move {

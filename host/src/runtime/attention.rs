@@ -3,6 +3,11 @@
 
 use serde_json::{Value, json};
 
+use crate::handler::Failure;
+
+/// Polls that have failed for so long are no hiccup of a network.
+const POLLS_FAIL_MS: i64 = 60_000;
+
 /// One thing that nobody but a person can settle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Need {
@@ -23,14 +28,15 @@ impl Need {
     }
 }
 
-/// What of a status document needs a person, the most pressing first.
+/// What of a status document needs a person at this time, the most pressing first.
 #[must_use]
-pub fn needs(document: &Value) -> Vec<Value> {
+pub fn needs(document: &Value, now_ms: i64) -> Vec<Value> {
     let mut found = Vec::new();
     of_store(document, &mut found);
     let channels = document.get("channels").and_then(Value::as_array);
     for channel in channels.into_iter().flatten() {
         of_channel(channel, &mut found);
+        of_poller(channel, now_ms, &mut found);
     }
     of_host(document, &mut found);
     found.into_iter().map(Need::into_value).collect()
@@ -135,6 +141,14 @@ fn of_channel(channel: &Value, found: &mut Vec<Need>) {
             format!("lastword outbox list --state held --channel {name}"),
         );
     }
+    let denied = text(channel, "waiting_code") == "denied";
+    let why = text(channel, "waiting_reason").lines().next().unwrap_or_default();
+    need(
+        "replies_denied",
+        u64::from(denied),
+        format!("replies on {name} wait: what their adapter asks for is not granted: {why}"),
+        format!("lastword adapter grant {name}"),
+    );
     let quarantined = number(channel, "turns_quarantined");
     need(
         "quarantined",
@@ -158,6 +172,35 @@ fn of_channel(channel: &Value, found: &mut Vec<Need>) {
     );
 }
 
+/// A channel that has taken nothing in for a while, though it serves.
+fn of_poller(channel: &Value, now_ms: i64, found: &mut Vec<Need>) {
+    let Some(poller) = channel.get("poller").filter(|poller| !poller.is_null()) else { return };
+    let since_ms = poller.get("since_ms").and_then(Value::as_i64).unwrap_or(now_ms);
+    let for_ms = now_ms.saturating_sub(since_ms);
+    if !matches!(text(poller, "state"), "backing_off" | "conflict") || for_ms < POLLS_FAIL_MS {
+        return;
+    }
+    let (name, code, why) = (text(channel, "name"), text(poller, "code"), text(poller, "reason"));
+    let minutes = for_ms / 60_000;
+    let minutes = if minutes == 1 { "a minute".to_owned() } else { format!("{minutes} minutes") };
+    found.push(Need {
+        what: "polls_fail",
+        channel: Some(name.to_owned()),
+        count: 1,
+        sentence: format!(
+            "channel {name} takes nothing in: its polls have failed for {minutes} ({code}: {why})"
+        ),
+        command: "lastword channels list".to_owned(),
+    });
+}
+
+/// Why the agent could not be started the last time that somebody was told of it.
+fn not_started(document: &Value) -> Option<&str> {
+    let events = document.get("events").and_then(Value::as_array)?;
+    let told = events.iter().rev().find(|event| text(event, "code") == Failure::NOT_STARTED)?;
+    Some(text(told, "sentence")).filter(|sentence| !sentence.is_empty())
+}
+
 fn of_host(document: &Value, found: &mut Vec<Need>) {
     let handler = text(document, "handler_breaker");
     if !matches!(handler, "" | "closed") {
@@ -165,8 +208,11 @@ fn of_host(document: &Value, found: &mut Vec<Need>) {
             what: "handler_not_started",
             channel: None,
             count: 1,
-            sentence: "the agent cannot be started: turns wait, and one is tried now and then"
-                .to_owned(),
+            sentence: match not_started(document) {
+                Some(why) => format!("the agent cannot be started: {why}"),
+                None => "the agent cannot be started: turns wait, and one is tried now and then"
+                    .to_owned(),
+            },
             command: "lastword check".to_owned(),
         });
     }
@@ -188,9 +234,11 @@ fn of_host(document: &Value, found: &mut Vec<Need>) {
 mod tests {
     use super::*;
 
+    const NOW_MS: i64 = 1_000_000;
+
     fn whats(document: &Value) -> Vec<String> {
         let word = |need: Value| need["what"].as_str().unwrap_or_default().to_owned();
-        needs(document).into_iter().map(word).collect()
+        needs(document, NOW_MS).into_iter().map(word).collect()
     }
 
     // Case: J4
@@ -223,7 +271,7 @@ mod tests {
                 "clock_jumped"
             ]
         );
-        let needs = needs(&document);
+        let needs = needs(&document, NOW_MS);
         assert!(needs.iter().all(|need| !text(need, "command").is_empty()));
         assert_eq!(needs[1]["command"], "lastword channels resume a");
         assert_eq!((&needs[4]["count"], &needs[7]["count"]), (&json!(2), &json!(2)));
@@ -234,7 +282,7 @@ mod tests {
         let of = |code: &str, state: &str| {
             let generation = json!({"refused": {"code": code, "reason": "r"}});
             let channel = json!({"name": "a", "state": state, "generation": generation});
-            needs(&json!({"channels": [channel]})).remove(0)
+            needs(&json!({"channels": [channel]}), NOW_MS).remove(0)
         };
         for (code, command) in [
             ("adapter_asks_more", "lastword adapter reload a --approve"),
@@ -248,11 +296,48 @@ mod tests {
         }
         let refused = json!({"code": "adapter_asks_more", "reason": "r", "digest": "d1"});
         let channel = json!({"name": "a", "generation": {"refused": refused}});
-        let need = needs(&json!({"channels": [channel]})).remove(0);
+        let need = needs(&json!({"channels": [channel]}), NOW_MS).remove(0);
         assert_eq!(need["command"], "lastword adapter reload a --approve --sha256 d1");
         let config = of("config_refused", "serving");
         assert!(!text(&config, "sentence").contains("in its file"), "{config}");
         assert_eq!(of("adapter_missing", "refused")["what"], "channel_refused");
+    }
+
+    #[test]
+    fn polls_that_have_failed_for_a_minute_need_a_person_and_a_moment_does_not() {
+        let of = |state: &str, since_ms: i64| {
+            let poller = json!({
+                "state": state, "since_ms": since_ms, "code": "dns", "reason": "no such name",
+            });
+            let channel = json!({"name": "tg", "state": "serving", "poller": poller});
+            needs(&json!({"channels": [channel]}), NOW_MS)
+        };
+        for state in ["backing_off", "conflict"] {
+            let needs = of(state, NOW_MS - 3 * 60_000);
+            assert_eq!((needs.len(), &needs[0]["what"]), (1, &json!("polls_fail")));
+            let sentence = text(&needs[0], "sentence");
+            assert!(sentence.contains("3 minutes (dns: no such name)"), "{sentence}");
+            assert_eq!(of(state, NOW_MS - 59_999), Vec::<Value>::new());
+        }
+        for state in ["polling", "resting", "paused", "stopped"] {
+            assert_eq!(of(state, 0), Vec::<Value>::new(), "{state}");
+        }
+    }
+
+    #[test]
+    fn an_agent_that_cannot_be_started_is_told_with_the_last_reason() {
+        let event = |code: &str, sentence: &str| json!({"code": code, "sentence": sentence});
+        let document = |events: Vec<Value>| json!({"handler_breaker": "open", "events": events});
+        let sentence = |events| needs(&document(events), NOW_MS)[0]["sentence"].clone();
+        let told = sentence(vec![
+            event(Failure::NOT_STARTED, "an older reason"),
+            event(Failure::NOT_STARTED, "the command \"x\" cannot be started: no such file"),
+            event("poll_gap", "another matter"),
+        ]);
+        let wanted =
+            "the agent cannot be started: the command \"x\" cannot be started: no such file";
+        assert_eq!(told, wanted);
+        assert!(sentence(Vec::new()).as_str().unwrap().contains("turns wait"));
     }
 
     #[test]

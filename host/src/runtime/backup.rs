@@ -13,7 +13,7 @@ use super::lock::HostLock;
 use super::{RunError, store_path};
 use crate::config::Config;
 use crate::env::Env;
-use crate::store::{self, BackupFacts, RestoreFacts, UnderWay};
+use crate::store::{self, BackupFacts, RestoreFacts, StoreError, UnderWay};
 
 /// Folders in folders: blobs lie two deep.
 const DEPTH_MAX: u32 = 8;
@@ -62,7 +62,7 @@ pub fn back_up(
 ) -> Result<BackedUp, RunError> {
     let path = store_path(config);
     if !path.exists() {
-        return Err(RunError::Config(format!("there is no store at {}", path.display())));
+        return Err(RunError::Nothing(format!("there is no store at {}", path.display())));
     }
     if file.exists() && !force {
         let name = file.display();
@@ -71,7 +71,8 @@ pub fn back_up(
         )));
     }
     let part = beside(file, &format!(".part-{}", std::process::id()));
-    let mut facts = store::backup(&path, &part, now_ms)?;
+    let mut facts =
+        store::backup(&path, &part, now_ms).map_err(|error| of_backup(error, file, &part))?;
     // Files that nothing refers to any more may be gone by now; none that the snapshot waits for is.
     let blobs_part = beside(&part, ".blobs");
     let copied = copy_folder(&config.data_dir.join("blobs"), &blobs_part, DEPTH_MAX);
@@ -101,6 +102,20 @@ pub fn back_up(
     }
 }
 
+/// Whose fault it is: of the file that is to be written, or of the store that is read.
+fn of_backup(error: StoreError, file: &Path, part: &Path) -> RunError {
+    let at_part = format!("{}: ", part.display());
+    match &error {
+        StoreError::NotWritable(why) if why.starts_with(&at_part) => RunError::System(format!(
+            "the backup {} cannot be written: {}; name a file in a folder that is there, is yours \
+             and has room",
+            file.display(),
+            &why[at_part.len()..]
+        )),
+        _ => error.into(),
+    }
+}
+
 /// Makes the config's store of a backup. No host may run.
 ///
 /// # Errors
@@ -113,6 +128,9 @@ pub async fn restore(
     under_way: UnderWay,
     force: bool,
 ) -> Result<Restored, RunError> {
+    if !file.exists() {
+        return Err(RunError::Nothing(format!("there is no file {}", file.display())));
+    }
     let _lock = HostLock::take_soon(&config.data_dir, env).await?;
     let path = store_path(config);
     if path.exists() && !force {

@@ -102,7 +102,9 @@ impl Desk for HostDesk {
         for channel in &mut channels {
             let name = channel["name"].as_str().unwrap_or_default().to_owned();
             channel["generation"] = json!(generations.get(&name));
-            channel["breaker"] = json!(workers.breakers.get(&ChannelName(name)));
+            let name = ChannelName(name);
+            channel["breaker"] = json!(workers.breakers.get(&name));
+            channel["poller"] = json!(workers.pollers.get(&name));
         }
         let mut document =
             status::document(&self.identity, phase.word(), store, channels, &summary, &workers);
@@ -113,7 +115,8 @@ impl Desk for HostDesk {
             fields.insert("turns_at_workers".to_owned(), json!(leases));
         }
         document["lock_file"] = json!({"trouble": self.generations.book_trouble()});
-        document["needs_a_person"] = Value::Array(attention::needs(&document));
+        let now_ms = self.env.now().wall_ms;
+        document["needs_a_person"] = Value::Array(attention::needs(&document, now_ms));
         Ok(document)
     }
 
@@ -146,10 +149,12 @@ impl Desk for HostDesk {
         self.meters.commits.register(&mut registry);
         metrics::register_store(&mut registry, &self.store.stats());
         metrics::register_workers(&mut registry, &self.workers.hub().metrics);
-        metrics::register_memory(&mut registry, &self.workers.status());
+        let memory = self.workers.status();
+        metrics::register_memory(&mut registry, &memory);
         metrics::register_generations(&mut registry, &self.generations);
         let refused = self.generations.refused();
         let at = At { now_ms: self.env.now().wall_ms, refused: &refused };
+        at.register_pollers(&mut registry, &memory);
         // What cannot be read is left out: a metric is no place for a guess.
         if let Ok(depths) = self.store.depths().await {
             at.register_depths(&mut registry, &depths);

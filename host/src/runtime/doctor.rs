@@ -1,13 +1,16 @@
 //! `lastword doctor`: the store, the disk below it, who may read it, and, where it is asked for, all
 //! that a start would need. It changes nothing.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::generations::{self, book::Book};
 use super::lock::{LOCK_FILE, running_host};
-use super::{RunError, check, store_path};
+use super::{RunError, check, handlers, store_path};
 use crate::config::Config;
 use crate::env::Env;
 use crate::store::{self, Depth, Finding, Level};
@@ -45,12 +48,92 @@ pub async fn diagnose(config: &Config, env: &Env, depth: Depth) -> Result<Diagno
     folder(&config.data_dir, &mut findings);
     room(&config.data_dir, &mut findings);
     look_at_store(config, env, host.is_some(), depth, &mut findings).await?;
-    if depth == Depth::Deep {
-        channels(config, env, &mut findings).await?;
+    agent(config, &mut findings);
+    match depth {
+        Depth::Deep => channels(config, env, &mut findings).await?,
+        Depth::Quick => beside(config, env, host.is_some(), &mut findings),
     }
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
-    let ok = findings.iter().all(|finding| finding.level != Level::Error);
-    Ok(Diagnosis { ok, host_runs: host.is_some(), deep: depth == Depth::Deep, findings })
+    let mut diagnosis =
+        Diagnosis { ok: true, host_runs: host.is_some(), deep: depth == Depth::Deep, findings };
+    diagnosis.judge();
+    Ok(diagnosis)
+}
+
+/// What of a status document keeps everything on a channel, or all of them, from its end.
+const BROKEN: [&str; 3] = ["store_not_writable", "channel_refused", "handler_not_started"];
+
+impl Diagnosis {
+    /// Adds what a status document says that needs a person; what was found here already is not said
+    /// twice.
+    pub fn add_needs(&mut self, document: &Value) {
+        let known: BTreeSet<String> = self.findings.iter().map(|it| it.code.to_string()).collect();
+        let needs = document.get("needs_a_person").and_then(Value::as_array);
+        for need in needs.into_iter().flatten() {
+            let text = |key: &str| need[key].as_str().unwrap_or_default().to_owned();
+            let what = text("what");
+            if !known.contains(&what) {
+                let broken = BROKEN.contains(&what.as_str());
+                let level = if broken { Level::Error } else { Level::Warning };
+                let act = format!("`{}`", text("command"));
+                self.findings.push(Finding::new(level, what, text("sentence"), act));
+            }
+        }
+        self.judge();
+    }
+
+    /// Adds one that was found elsewhere.
+    pub fn add(&mut self, finding: Finding) {
+        self.findings.push(finding);
+        self.judge();
+    }
+
+    fn judge(&mut self) {
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        self.ok = self.findings.iter().all(|finding| finding.level != Level::Error);
+    }
+}
+
+fn agent(config: &Config, findings: &mut Vec<Finding>) {
+    if let Err(why) = handlers::startable(config) {
+        let act = "mend `command` in [handler], or put the program where it says; turns wait";
+        findings.push(Finding::new(Level::Error, "handler_not_started", why, act));
+    }
+}
+
+/// What a start needs beside the store, as far as it can be seen without a component. Where a host
+/// runs, it knows better what its channels lack.
+fn beside(config: &Config, env: &Env, owned: bool, findings: &mut Vec<Finding>) {
+    if let Err(why) = Book::open(env, generations::book_path(config)) {
+        let act = "mend it or take it away: no host starts beside it";
+        findings.push(Finding::new(Level::Error, "would_not_start", why, act));
+    }
+    if owned {
+        return;
+    }
+    if let Some(Err(why)) = config.api_token.as_ref().map(|token| token.resolve()) {
+        let act = "give the host its token: it does not start without";
+        let why = format!("[api] token: {why}");
+        findings.push(Finding::new(Level::Error, "would_not_start", why, act));
+    }
+    for channel in config.channels.values() {
+        let file = channel.adapter.display();
+        let mut why: Vec<String> = match channel.adapter.metadata() {
+            Ok(found) if found.is_file() => Vec::new(),
+            Ok(_) => vec![format!("{file} is no file")],
+            Err(error) => vec![format!("its component {file} cannot be read: {error}")],
+        };
+        let missing = channel.resolve_secrets().err().into_iter().flatten();
+        why.extend(missing.map(|error| error.to_string()));
+        if !why.is_empty() {
+            refused(&channel.name.0, &why.join("; "), findings);
+        }
+    }
+}
+
+fn refused(channel: &str, reason: &str, findings: &mut Vec<Finding>) {
+    let sentence = format!("channel \"{channel}\" would be refused: {reason}");
+    let act = "mend it, then `lastword check`; its messages wait";
+    findings.push(Finding::new(Level::Error, "channel_refused", sentence, act));
 }
 
 async fn look_at_store(
@@ -76,7 +159,12 @@ async fn look_at_store(
     match look.map_err(|_| RunError::System("the thread of the look fell".to_owned()))? {
         Ok(found) => findings.extend(found),
         Err(error) => {
-            let act = "see who owns the file and whether it is a store of this version";
+            let act = if error.is_damage() {
+                "no host runs on it: keep a copy of the data folder, then `lastword restore FILE \
+                 --force` makes a store of a backup"
+            } else {
+                "see who owns the file and whether it is a store of this version"
+            };
             findings.push(Finding::new(Level::Error, "unreadable", error.to_string(), act));
         }
     }
@@ -129,11 +217,15 @@ async fn channels(config: &Config, env: &Env, findings: &mut Vec<Finding>) -> Re
         let act = "mend the config, then `lastword check`";
         findings.push(Finding::new(Level::Error, "would_not_start", problem, act));
     }
-    for channel in report.channels.into_iter().filter(|channel| !channel.ok) {
-        let reason = channel.reason.unwrap_or_default();
-        let sentence = format!("channel \"{}\" would be refused: {reason}", channel.name);
-        let act = "mend it, then `lastword check`; its messages wait";
-        findings.push(Finding::new(Level::Error, "channel_refused", sentence, act));
+    for channel in report.channels {
+        if !channel.ok {
+            refused(&channel.name, &channel.reason.unwrap_or_default(), findings);
+        }
+        for note in channel.notes {
+            let sentence = format!("channel \"{}\": {note}", channel.name);
+            let act = "nothing, where this is meant so";
+            findings.push(Finding::new(Level::Note, "channel_note", sentence, act));
+        }
     }
     Ok(())
 }

@@ -155,14 +155,41 @@ fn notes(
     let left_out = left_out(manifest, channel).filter(|(id, _)| !grants.targets.contains(*id));
     let note = |(id, why)| format!("target `{id}` is left out: it {why}");
     let mut notes: Vec<String> = left_out.map(note).collect();
-    for ask in asks {
-        let Ask::Origin { target, origin, private: false } = ask else { continue };
-        if grants.targets.contains(target) && sandbox::looks_private(origin) {
-            notes.push(format!(
-                "target `{target}` is at {origin}, a private address: requests there are refused \
+    notes.extend(barred(asks, |target| grants.targets.contains(target)).map(|(target, origin)| {
+        format!(
+            "target `{target}` is at {origin}, a private address: requests there are refused \
                  without `--private {target}`"
-            ));
-        }
-    }
+        )
+    }));
     notes
+}
+
+/// Targets that are granted, and at a private address by their own name, where they may not be.
+fn barred<'a>(
+    asks: &'a BTreeSet<Ask>,
+    granted: impl Fn(&String) -> bool,
+) -> impl Iterator<Item = (&'a String, &'a String)> {
+    asks.iter().filter_map(move |ask| match ask {
+        Ask::Origin { target, origin, private: false }
+            if granted(target) && sandbox::looks_private(origin) =>
+        {
+            Some((target, origin))
+        }
+        _ => None,
+    })
+}
+
+/// Targets of a channel as it stands whose every request will be refused, each with its sentence.
+pub(super) fn barred_targets(manifest: &Manifest, channel: &ChannelConfig) -> Vec<String> {
+    let private = channel.grants.private_targets.iter().cloned().collect();
+    let asks = sandbox::asks(manifest, &channel.settings, &private);
+    let name = &channel.name;
+    let sentence = |(target, origin)| {
+        format!(
+            "target `{target}` is at {origin}, a private address, and `private_targets` does not \
+             name it: every request there is refused; `lastword adapter grant {name} --private \
+             {target}` allows them"
+        )
+    };
+    barred(&asks, |target| channel.grants.targets.contains(target)).map(sentence).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -31,10 +32,13 @@ use crate::workers::{Answering, FileMeans, Parts, Stopped, Workers};
 
 /// Bytes of a token that the host makes itself.
 const TOKEN_BYTES: usize = 32;
+/// For how long an ordered stop waits until the store's log is moved into its file.
+const STORE_CLOSES_WITHIN: Duration = Duration::from_secs(5);
 
 /// A host that serves. To be ended by [`Host::stop`]: one that is dropped works on, and so keeps
 /// its store until the process ends.
 pub struct Host {
+    env: Env,
     address: SocketAddr,
     ingress: Ingress,
     server: Server,
@@ -127,7 +131,7 @@ impl Host {
         let took_ms = env.elapsed().saturating_sub(began).as_millis();
         info!(%address, took_ms, "ready");
         let lock = KeptLock(Some(lock));
-        Ok(Self { address, ingress, server, workers, store, lock })
+        Ok(Self { env, address, ingress, server, workers, store, lock })
     }
 
     /// Where it listens.
@@ -156,6 +160,7 @@ impl Host {
         self.server.close().await;
         match stopped {
             Stopped::Clean => {
+                close(&self.env, self.store).await;
                 self.lock.give_back();
                 info!("stopped");
             }
@@ -165,6 +170,15 @@ impl Host {
             }
         }
         stopped
+    }
+}
+
+/// Nobody asks the store any more: what is in its log goes into its file. That it does not is no
+/// failure of the stop.
+async fn close(env: &Env, store: Store) {
+    let closing = env.spawn_blocking(move || store.close(STORE_CLOSES_WITHIN)).await;
+    if !closing.unwrap_or(false) {
+        warn!("the store is not closed yet; the next start finds what is in its log");
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::channels::{self, Vetted};
-use super::{Offline, RunError, cache_place, rules};
+use super::{Absent, Offline, RunError, cache_place, rules};
 use crate::config::Config;
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
@@ -30,8 +30,9 @@ impl OfflineImport {
         config: &Config,
         env: &Env,
         meant: &BTreeSet<ChannelName>,
+        absent: Absent,
     ) -> Result<Self, RunError> {
-        let offline = Offline::open(config, env).await?;
+        let offline = Offline::open_or(absent, config, env).await?;
         let store = offline.store();
         let present = config.channels.keys().cloned().collect();
         store.run(Command::ChannelsPresent(present)).await?;

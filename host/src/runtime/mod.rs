@@ -49,14 +49,14 @@ use crate::sandbox::CachePlace;
 pub use crate::ingress::IMPORT_ENTRIES_MAX;
 pub use attention::needs;
 pub use backup::{BackedUp, Restored, back_up, restore};
-pub use check::{ChannelCheck, CheckReport, check};
+pub use check::{AgentCheck, ChannelCheck, CheckReport, check};
 pub use doctor::{Diagnosis, diagnose};
 pub use grant::{Granting, Wishes, channel_of, plan_grant};
 pub use host::Host;
 pub use import::OfflineImport;
 pub use inspect::{inspect, signing};
 pub use lock::{HeldByAnother, HostFacts, HostLock, LOCK_FILE, LockError, running_host};
-pub use offline::Offline;
+pub use offline::{Absent, Offline};
 pub use status::{channel_values, disk_facts};
 
 /// What a start is given beside the config.
@@ -144,17 +144,21 @@ pub enum RunError {
     /// The config names what is not there.
     #[error("{0}")]
     Config(String),
+    /// What is named is not there.
+    #[error("{0}")]
+    Nothing(String),
     #[error("{0}")]
     System(String),
 }
 
 impl RunError {
-    /// 2: wrong config; 4: held by another host; 1: the rest.
+    /// 2: wrong config; 3: no such thing; 4: held by another host; 1: the rest.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Lock(LockError::Held(_)) => 4,
             Self::Config(_) => 2,
+            Self::Nothing(_) => 3,
             Self::Lock(LockError::Io { .. })
             | Self::Listen(_)
             | Self::Store(_)

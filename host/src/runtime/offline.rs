@@ -1,6 +1,8 @@
 //! A command on a store that no host owns: it takes the lock itself, tells the store the config's
 //! rules, carries the one command out, and gives the lock back.
 
+use std::time::Duration;
+
 use super::lock::HostLock;
 use super::{RunError, rules, store_path};
 use crate::config::Config;
@@ -9,6 +11,17 @@ use crate::lifecycle::id::ChannelName;
 use crate::store::{
     Answer, BulkAct, BulkAsk, BulkPage, Command, Operated, PurgeReach, Store, StoreError,
 };
+
+/// For how long the end of a command waits until the store's log is moved into its file.
+const CLOSES_WITHIN: Duration = Duration::from_secs(5);
+
+/// What becomes of a store that is not there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    Refused,
+    /// It is made, as by a first start.
+    Made,
+}
 
 /// The store of a config, owned for as long as this lives.
 pub struct Offline {
@@ -24,13 +37,23 @@ impl Offline {
     /// # Errors
     /// [`RunError::Lock`] with the running host, where there is one; the store's own.
     pub async fn open(config: &Config, env: &Env) -> Result<Self, RunError> {
+        Self::open_or(Absent::Refused, config, env).await
+    }
+
+    /// The same, where `absent` says what becomes of a store that is not there.
+    ///
+    /// # Errors
+    /// As [`Offline::open`].
+    pub(super) async fn open_or(
+        absent: Absent,
+        config: &Config,
+        env: &Env,
+    ) -> Result<Self, RunError> {
         let path = store_path(config);
-        if !path.exists() {
-            let sentence = format!(
-                "there is no store at {}; `lastword run` makes it at its first start",
-                path.display()
-            );
-            return Err(RunError::Config(sentence));
+        if absent == Absent::Refused && !path.exists() {
+            let sentence =
+                format!("there is no store at {} yet: `lastword run` makes it", path.display());
+            return Err(RunError::Nothing(sentence));
         }
         let lock = HostLock::take_soon(&config.data_dir, env).await?;
         let opening = env.clone();
@@ -71,5 +94,13 @@ impl Offline {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+}
+
+impl Drop for Offline {
+    /// Before the lock is given back.
+    fn drop(&mut self) {
+        // What is not moved stands in the log, for the next start.
+        let _ = self.store.close(CLOSES_WITHIN);
     }
 }

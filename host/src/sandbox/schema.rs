@@ -1,7 +1,8 @@
 //! The JSON Schema of an adapter's settings: read at admission, where it is a stranger's text, and
 //! applied when a channel is bound. It knows no manifest.
 
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
 /// Bytes of a schema's text.
@@ -40,10 +41,29 @@ pub(super) fn check(schema: &Value, settings: &Map<String, Value>) -> Result<(),
             let place =
                 if path.is_empty() { "settings".to_owned() } else { format!("settings.{path}") };
             // The value itself is left out: somebody may have put a secret there by mistake.
-            format!("{place}: {}", fault.masked_with("the value"))
+            let meant = meant(schema, &fault);
+            format!("{place}: {}{meant}", fault.masked_with("the value"))
         })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// The names that may have been meant by unknown ones of the first level.
+fn meant(schema: &Value, fault: &ValidationError<'_>) -> String {
+    let ValidationErrorKind::AdditionalProperties { unexpected } = fault.kind() else {
+        return String::new();
+    };
+    let known = schema.get("properties").and_then(Value::as_object);
+    let known = known.filter(|_| fault.instance_path().as_str().is_empty());
+    let near = |word: &String| {
+        // The distance costs the product of the lengths.
+        let word: String = word.chars().take(64).collect();
+        let names = known.into_iter().flat_map(|known| known.keys());
+        let near = names.map(|name| (strsim::osa_distance(&word, name), name));
+        let near = near.filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1));
+        near.min().map(|(_, name)| format!("; did you mean '{name}'?"))
+    };
+    unexpected.iter().filter_map(near).collect()
 }
 
 /// The settings with the defaults that the schema gives to missing ones of the first level.
@@ -142,7 +162,10 @@ mod tests {
         let faults = check(json!({ "n": "s3cret-by-mistake" })).unwrap_err().join("\n");
         assert!(faults.contains("settings.n: ") && faults.contains("url"), "{faults}");
         assert!(!faults.contains("s3cret"), "{faults}");
-        assert!(check(json!({ "url": "https://x", "ulr": 1 })).unwrap_err()[0].contains("ulr"));
+        let fault = check(json!({ "url": "https://x", "ulr": 1 })).unwrap_err().remove(0);
+        assert!(fault.contains("ulr") && fault.contains("did you mean 'url'?"), "{fault}");
+        let fault = check(json!({ "url": "https://x", "weather": 1 })).unwrap_err().remove(0);
+        assert!(!fault.contains("did you mean"), "{fault}");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! what has waited for too long. It reads only; on a store that no host owns it does not even touch
 //! the files beside it.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
 use super::backup::mark;
-use super::files::wal_of;
+use super::files::{has_log, wal_of};
 use super::schema;
 use super::step::{Result, failed};
 
@@ -35,7 +36,7 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub level: Level,
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub sentence: String,
     /// What to do.
     pub act: String,
@@ -46,11 +47,11 @@ impl Finding {
     #[must_use]
     pub fn new(
         level: Level,
-        code: &'static str,
+        code: impl Into<Cow<'static, str>>,
         sentence: impl Into<String>,
         act: impl Into<String>,
     ) -> Self {
-        Self { level, code, sentence: sentence.into(), act: act.into() }
+        Self { level, code: code.into(), sentence: sentence.into(), act: act.into() }
     }
 }
 
@@ -161,7 +162,7 @@ pub fn examine(path: &Path, owned: bool, depth: Depth, now_ms: i64) -> Result<Ve
 /// A store that nobody owns and that was closed well is opened as what it is: a file that nobody
 /// changes. Opened in another way the engine would make files beside it.
 fn open(path: &Path, owned: bool) -> Result<Connection> {
-    if owned || wal_of(path).exists() {
+    if owned || has_log(path)? {
         return schema::open_reader(path);
     }
     let mut name = String::from("file:");
@@ -262,7 +263,8 @@ fn waiting(db: &Connection, owned: bool, now_ms: i64, found: &mut Vec<Finding>) 
     )?;
     if removed > 0 {
         let sentence = format!("{removed} deliveries wait for channels that the config lacks");
-        let act = "put the channel back, or `lastword purge --live`";
+        let act =
+            "put the channel back, or `lastword purge --outbox --live` (and `--turns --live`)";
         found.push(Finding::new(Level::Warning, "channel_removed", sentence, act));
     }
     let held = count(db, "SELECT count(*) FROM delivery WHERE state = 3")?;
@@ -282,8 +284,9 @@ fn log(path: &Path, owned: bool, found: &mut Vec<Finding>) {
         let act = "a long read holds it up: end the backup or the program that reads the store";
         found.push(Finding::new(Level::Warning, "log_long", sentence, act));
     } else if bytes > 0 && !owned {
-        let sentence = "the last host did not end by itself";
-        let act = "nothing: the next start finds what it left";
+        let sentence = "the last host was killed, or cut off in its stop: of its last commits some stand \
+                        in lastword.db-wal alone";
+        let act = "nothing: the next start finds them; who copies the store copies both files";
         found.push(Finding::new(Level::Note, "host_died", sentence, act));
     }
 }

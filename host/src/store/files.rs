@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::face::StoreError;
@@ -71,6 +71,17 @@ impl Files {
 /// The system's.
 pub(super) fn is_there(path: &Path) -> Result<bool> {
     identity(path).map(|found| found.is_some())
+}
+
+/// Makes an empty file for its owner alone where there is none: the engine would let in whom the umask
+/// lets in. It makes the log like the file. One that is there keeps the mode that somebody gave it.
+pub(super) fn make_private(db: &Path) {
+    #[cfg(test)]
+    if super::tests::disk::look(db).is_some() {
+        return;
+    }
+    // What fails here is told by the engine, which opens it next.
+    let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(db);
 }
 
 /// The write-ahead log beside a store.

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -19,7 +20,7 @@ use super::read::{AgeRules, Reader};
 use super::step::Result;
 use super::stepped::Stepped;
 use super::writer::handoff::Unanswered;
-use super::writer::{self, Writing};
+use super::writer::{self, Ended, Writing};
 use super::{files, read, schema};
 use crate::env::Env;
 use crate::lifecycle::delivery::ExpireAction;
@@ -51,7 +52,8 @@ struct Inner {
 
 #[derive(Debug)]
 enum Engine {
-    Threaded(Writing),
+    /// None once it was closed. Whoever asks holds on to it until it is answered.
+    Threaded(Mutex<Option<Arc<Writing>>>),
     Inline(Box<Mutex<Core>>),
     Stepped(Arc<Stepped>),
 }
@@ -86,6 +88,8 @@ pub(super) struct WriterState {
     pub(super) trouble: Mutex<Option<String>>,
     /// Live rows by channel and state.
     pub(super) depth: Mutex<Depth>,
+    /// Whether the writer has given its files back.
+    pub(super) ended: Ended,
 }
 
 impl WriterState {
@@ -139,7 +143,20 @@ impl Store {
         let core = Core::open(path, env)?;
         let state = Arc::new(WriterState::default());
         let sender = writer::start(core, path, env, Arc::clone(&state), watch)?;
-        Ok(Self::with(path, env, Engine::Threaded(sender), state, None))
+        let engine = Engine::Threaded(Mutex::new(Some(Arc::new(sender))));
+        Ok(Self::with(path, env, engine, state, None))
+    }
+
+    /// The ordered end: what was asked is answered, the log is moved into the file, and the files are
+    /// given back. Later commands are refused; reads still open the file. Says whether it was done
+    /// within that time; where it was not, what is left stands in the log, for the next start.
+    #[must_use]
+    pub fn close(&self, within: Duration) -> bool {
+        let Engine::Threaded(writing) = &self.0.engine else { return true };
+        drop(lock(writing).take());
+        // A connection that is open keeps the engine from taking the log away.
+        lock(&self.0.readers).clear();
+        self.0.writer.ended.wait(within)
     }
 
     /// Opens the store without a thread: each command is applied where it is called.
@@ -199,7 +216,10 @@ impl Store {
     pub async fn run(&self, command: Command) -> Result<Answer> {
         self.learn(&command);
         match &self.0.engine {
-            Engine::Threaded(writing) => writing.ask(command).await.map_err(unanswered)?,
+            Engine::Threaded(writing) => {
+                let writing = lock(writing).clone().ok_or_else(gone)?;
+                writing.ask(command).await.map_err(unanswered)?
+            }
             Engine::Inline(core) => self.apply_inline(core, command),
             Engine::Stepped(stepped) => stepped.submit(command).await.map_err(|_| gone())?,
         }
@@ -211,7 +231,10 @@ impl Store {
     /// [`StoreError::Busy`] where too many commands wait.
     pub async fn offer(&self, command: Command) -> Result<Answer> {
         match &self.0.engine {
-            Engine::Threaded(writing) => writing.offer(command).await.map_err(unanswered)?,
+            Engine::Threaded(writing) => {
+                let writing = lock(writing).clone().ok_or_else(gone)?;
+                writing.offer(command).await.map_err(unanswered)?
+            }
             Engine::Inline(core) => self.apply_inline(core, command),
             Engine::Stepped(stepped) => stepped.submit(command).await.map_err(|_| gone())?,
         }

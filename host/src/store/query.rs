@@ -168,6 +168,9 @@ pub struct ChannelRow {
     pub deliveries_unfinished: u64,
     pub held: u64,
     pub oldest_unfinished_at_ms: Option<i64>,
+    /// What came of the last attempt of the reply that waits and is due first, where there was one.
+    pub waiting_code: Option<String>,
+    pub waiting_reason: Option<String>,
     /// Failed and expired turns, of which so many were set aside for killing the host.
     pub turns_dead: u64,
     pub turns_quarantined: u64,

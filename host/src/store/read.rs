@@ -249,6 +249,8 @@ impl Reader<'_> {
                     deliveries_unfinished: 0,
                     held: 0,
                     oldest_unfinished_at_ms: None,
+                    waiting_code: None,
+                    waiting_reason: None,
                     turns_dead: 0,
                     turns_quarantined: 0,
                     deliveries_dead: 0,
@@ -292,9 +294,26 @@ impl Reader<'_> {
             row.turns_quarantined = dead.map_or(0, |(_, n)| n.max(0).unsigned_abs());
             row.deliveries_dead = of(&dead_deliveries, id).map_or(0, |(n, _)| n);
             row.oldest_unfinished_at_ms = turn.into_iter().chain(delivery).map(|(_, at)| at).min();
+            if row.deliveries_unfinished > 0 {
+                (row.waiting_code, row.waiting_reason) = self.waiting(id)?;
+            }
             channels.push(row);
         }
         Ok(channels)
+    }
+
+    /// Of the replies that head their lines after an attempt, the one that is due first. Progress is
+    /// never tried again.
+    fn waiting(&self, channel: i64) -> Result<(Option<String>, Option<String>)> {
+        let found = self.one(
+            "SELECT code, reason FROM delivery
+             WHERE channel_id = ?1 AND head = 1 AND claim_token IS NULL AND kind >= 2
+               AND code IS NOT NULL
+             ORDER BY next_at_ms, seq LIMIT 1",
+            [channel],
+            |r| Ok((r.get(0)?, r.get(1)?)),
+        )?;
+        Ok(found.unwrap_or_default())
     }
 
     fn counts(&self, sql: &str) -> Result<Vec<(i64, u64, i64)>> {

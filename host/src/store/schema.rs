@@ -29,6 +29,8 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0014.sql"),
 ];
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// For how long the ordered end waits for a read that is under way elsewhere.
+const END_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Page cache of the writer, and of each reader, in KiB.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 const READER_CACHE_KIB: i64 = 2 * 1024;
@@ -60,6 +62,7 @@ pub(super) fn engine_error(error: &rusqlite::Error) -> StoreError {
 
 /// Opens the writer's connection, and makes or migrates the store where that is due.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    super::files::make_private(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -76,6 +79,19 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     migrate(&db, path)?;
     prove(&db, path)?;
     keep_wal(false)?;
+    Ok(db)
+}
+
+/// Opens a connection that moves the log into the file, of a store that somebody has open: it makes
+/// none and migrates none.
+pub(super) fn open_checkpointer(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = connect(path, flags)?;
+    prepare(&db, READER_CACHE_KIB).map_err(|e| cannot_open(path, &e))?;
+    if refuse_newer(&db, path)? != MIGRATIONS.len() as i64 {
+        let name = path.display();
+        return Err(StoreError::Invalid(format!("{name} is not the store that is open")));
+    }
     Ok(db)
 }
 
@@ -226,4 +242,23 @@ fn prove(db: &Connection, path: &Path) -> Result<(), StoreError> {
 pub(super) fn checkpoint(db: &Connection) -> Result<(i64, i64), StoreError> {
     db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
         .map_err(|e| engine_error(&e))
+}
+
+/// Moves all of the log into the file, and empties it.
+pub(super) fn empty_log(db: &Connection) -> Result<(), StoreError> {
+    let run = || -> rusqlite::Result<bool> {
+        db.busy_timeout(END_BUSY_TIMEOUT)?;
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+    };
+    match run() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StoreError::NotWritable("a long read holds its log up".to_owned())),
+        Err(error) => Err(engine_error(&error)),
+    }
+}
+
+/// Closing this connection will leave the log as it is.
+pub(super) fn leave_log(db: &Connection) -> Result<(), StoreError> {
+    let set = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    set.map(drop).map_err(|error| engine_error(&error))
 }

@@ -2,9 +2,9 @@
 //! checkpointer beside it, which keeps the WAL bounded off the writer's path.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::core::Core;
@@ -53,10 +53,37 @@ pub(super) fn start(
     let mut core = core;
     core.own_checkpoints()?;
     lock(&state.depth).begin(core.batch());
+    // Dropped with the closure where the thread does not start, and where it falls.
+    let ends = Ends(Arc::clone(&state));
     let mut writer = Writer { core, env: env.clone(), state, watch, wake };
-    env.thread("store-writer", move || desk.serve(BATCH_COMMANDS_MAX, &mut writer))
-        .map_err(no_thread)?;
+    env.thread("store-writer", move || {
+        let _ends = ends;
+        desk.serve(BATCH_COMMANDS_MAX, &mut writer);
+        writer.core.end();
+    })
+    .map_err(no_thread)?;
     Ok(asking)
+}
+
+/// Whether the writer has ended, for those who wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Ended(Mutex<bool>, Condvar);
+
+impl Ended {
+    /// Waits for at most so long; says whether it has ended.
+    pub(super) fn wait(&self, within: Duration) -> bool {
+        let waits = self.1.wait_timeout_while(lock(&self.0), within, |ended| !*ended);
+        *waits.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+struct Ends(Arc<WriterState>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        *lock(&self.0.ended.0) = true;
+        self.0.ended.1.notify_all();
+    }
 }
 
 struct Writer {
@@ -138,7 +165,7 @@ impl Writer {
 
 fn checkpoint_loop(path: &Path, calls: &Receiver<()>, state: &WriterState) {
     while calls.recv().is_ok() {
-        match schema::open_writer(path).and_then(|db| schema::checkpoint(&db)) {
+        match schema::open_checkpointer(path).and_then(|db| schema::checkpoint(&db)) {
             Ok(_) => {
                 state.checkpoints.fetch_add(1, Ordering::Relaxed);
                 state.checkpoint_moved.store(true, Ordering::Release);

@@ -246,3 +246,16 @@ async fn an_import_that_is_killed_midway_is_taken_up_and_no_entry_comes_twice_or
     assert_eq!(names(&queue.0.join("imported")).len(), all);
     drop(host);
 }
+
+#[tokio::test]
+async fn before_the_first_run_a_trial_makes_nothing_and_an_import_makes_the_store() {
+    let (sink, site, queue) = site().await;
+    queue.put("e1", "room", "hello", json!({}));
+    let arguments = ["import", "openclaw", "openclaw", "--map", "telegram=tg"];
+    let trial = site.cli(&[&arguments[..], &["--dry-run"]].concat()).await;
+    assert_eq!(trial.code, 3, "as every command that finds no store: {}", trial.stderr);
+    assert!(!site.path().join("data").exists(), "nothing is made");
+    import(&site, 0, &[]).await;
+    let _host = site.start().await;
+    sink.wait_for(1, SOON).await;
+}

@@ -17,6 +17,7 @@ mod handlers;
 mod import;
 mod intake;
 mod isolation;
+mod looking;
 mod operate;
 mod outcomes;
 mod posts;

@@ -23,7 +23,7 @@ use crate::env::Env;
 use crate::lifecycle::id::{ChannelName, DeliveryId};
 use crate::lifecycle::import::ImportEntry;
 use crate::lifecycle::message::TextFormat;
-use crate::runtime::{HostFacts, IMPORT_ENTRIES_MAX, OfflineImport, running_host};
+use crate::runtime::{Absent, HostFacts, IMPORT_ENTRIES_MAX, OfflineImport, running_host};
 use crate::store::{Imported, ImportedAs, Trial};
 use openclaw::{QueueFile, queue_folder, read_queue};
 use route::Routes;
@@ -95,7 +95,7 @@ pub(super) async fn openclaw(
             let facts = held.facts.as_ref().filter(|facts| !facts.address.is_empty());
             facts.ok_or_else(|| Failure::new(Exit::Refused, held.to_string()))
         });
-        let taker = taker(env, config, facts.transpose()?, &ready).await?;
+        let taker = taker(env, config, facts.transpose()?, &ready, args).await?;
         for batch in batches(ready) {
             lines.extend(take(&taker, batch, args, &folder).await?);
         }
@@ -177,13 +177,16 @@ async fn taker<'a>(
     config: &Config,
     host: Option<&'a HostFacts>,
     ready: &[Ready],
+    args: &OpenClawArgs,
 ) -> Result<Taker<'a>, Failure> {
     if let Some(facts) = host {
         return Ok(Taker::Running(Host { env, facts }));
     }
     let meant: BTreeSet<_> =
         ready.iter().map(|one| ChannelName(one.entry.channel.clone())).collect();
-    Ok(Taker::Here(Box::new(OfflineImport::open(config, env, &meant).await?)))
+    // Nothing is made to say what would be done.
+    let absent = if args.dry_run { Absent::Refused } else { Absent::Made };
+    Ok(Taker::Here(Box::new(OfflineImport::open(config, env, &meant, absent).await?)))
 }
 
 /// Gives one batch, and moves the files of what was taken.

@@ -92,6 +92,23 @@ async fn a_head_that_drips_and_a_body_that_drips_are_ended() {
 }
 
 #[tokio::test]
+async fn a_peer_that_takes_no_answers_is_ended_and_makes_room_for_others() {
+    let limits = IngressLimits { connections_max: 1, write_stall_ms: 300, ..limits() };
+    let (host, _) = Host::start(accepting(), limits).await;
+    let mut deaf = host.connect().await;
+    // As many requests as go, until their answers fill all that lies between and the host reads no
+    // more of them; nothing is ever read here.
+    let requests = b"GET /v1/turns HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+    let env = Env::system();
+    while let Ok(Ok(())) = env.timeout(Duration::from_millis(100), deaf.write_all(&requests)).await
+    {
+    }
+    let other = env.timeout(Duration::from_secs(20), host.request("POST /hooks/hook", ""));
+    assert_eq!(other.await.expect("there is room again").status, 200);
+    drop(deaf);
+}
+
+#[tokio::test]
 async fn heads_that_are_too_long_or_broken_get_an_error_and_no_panic() {
     let (host, hook) = Host::start(accepting(), limits()).await;
     let long_path = format!("GET /hooks/hook/{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(100_000));

@@ -298,7 +298,9 @@ impl Adapter for Generation {
         };
         let call =
             until_told(told, |signal| self.serving.channel.poll(cursor, wait_ms, most, signal));
-        self.call("poll", call).await
+        let call = self.call("poll", call).await;
+        self.means.meter.polled(&self.name.0, &call);
+        call
     }
 
     async fn download(

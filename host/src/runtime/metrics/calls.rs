@@ -9,7 +9,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::env::Env;
-use crate::lifecycle::outcome::{Call, CallEnd};
+use crate::lifecycle::outcome::{Call, CallEnd, CallError};
+use crate::sandbox::{Batch, PollError};
 
 /// Shared by all channels. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +21,7 @@ pub(in crate::runtime) struct CallMeter {
     denied: Family<OfChannel, Counter>,
     fetches: Family<OfChannel, Counter>,
     log_lines_dropped: Family<OfChannel, Counter>,
+    polls_failed: Family<OfChannel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +57,7 @@ impl CallMeter {
             denied: Family::default(),
             fetches: Family::default(),
             log_lines_dropped: Family::default(),
+            polls_failed: Family::default(),
         }
     }
 
@@ -69,6 +72,8 @@ impl CallMeter {
         registry.register("lastword_egress_requests", help, self.fetches.clone());
         let help = "Log lines of adapters over their cap";
         registry.register("lastword_guest_log_lines_dropped", help, self.log_lines_dropped.clone());
+        let help = "Polls that failed, as where the platform cannot be reached";
+        registry.register("lastword_polls_failed", help, self.polls_failed.clone());
     }
 
     /// Runs one call and counts it. A call whose future is dropped is counted by nobody.
@@ -82,6 +87,23 @@ impl CallMeter {
         let call = call.await;
         self.ended(channel, export, &call, self.env.elapsed().saturating_sub(began));
         call
+    }
+
+    /// Counts a poll that brought neither messages nor the word that there are none.
+    pub(in crate::runtime) fn polled(&self, channel: &str, call: &Call<Result<Batch, PollError>>) {
+        let failed = match &call.end {
+            CallEnd::Answered(Err(PollError::Failed(CallError::Unsupported)))
+            | CallEnd::Answered(Ok(_))
+            | CallEnd::Cancelled => false,
+            CallEnd::Answered(Err(_))
+            | CallEnd::Trapped(_)
+            | CallEnd::DeadlinePassed
+            | CallEnd::CpuSpent
+            | CallEnd::NotCalled(_) => true,
+        };
+        if failed {
+            self.polls_failed.get_or_create(&OfChannel { channel: channel.to_owned() }).inc();
+        }
     }
 
     fn ended<T>(&self, channel: &str, export: &'static str, call: &Call<T>, took: Duration) {

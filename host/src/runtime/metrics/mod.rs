@@ -22,9 +22,16 @@ pub(super) use now::{At, register_memory};
 use crate::store::StoreStats;
 use crate::workers::metrics::Metrics;
 
-/// What the workers count under a name of its own here, with a label.
-const LABELLED: [&str; 5] =
-    ["tries_decided", "tries_failed", "tries_ran_out", "tries_stopped", "handlers_not_started"];
+/// What the workers count under a name of its own here, with a label, or whoever calls adapters by
+/// channel.
+const LABELLED: [&str; 6] = [
+    "tries_decided",
+    "tries_failed",
+    "tries_ran_out",
+    "tries_stopped",
+    "handlers_not_started",
+    "polls_failed",
+];
 
 /// What the store's writer counts.
 pub(super) fn register_store(registry: &mut Registry, stats: &StoreStats) {

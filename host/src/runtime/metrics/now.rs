@@ -13,7 +13,7 @@ use crate::ingress::RefusedChannel;
 use crate::lifecycle::id::ChannelName;
 use crate::store::{ChannelGauges, Depths, LIVE};
 use crate::workers::breaker::BreakerState;
-use crate::workers::status::Snapshot;
+use crate::workers::status::{PollerState, Snapshot};
 
 type Whole = Family<InState, Gauge>;
 type Seconds = Family<InState, Gauge<f64, std::sync::atomic::AtomicU64>>;
@@ -104,6 +104,27 @@ impl At<'_> {
         registry.register("lastword_channel_state", help, states);
         let help = "What waits for a person: unknown outcomes that are held, and dead letters";
         registry.register("lastword_waiting_for_person", help, waiting);
+    }
+
+    /// How long each channel has taken nothing in, of those that poll.
+    pub(in crate::runtime) fn register_pollers(&self, registry: &mut Registry, memory: &Snapshot) {
+        let failing =
+            Family::<[(&str, String); 1], Gauge<f64, std::sync::atomic::AtomicU64>>::default();
+        for (channel, poller) in &memory.pollers {
+            let for_ms = match poller.state {
+                PollerState::BackingOff | PollerState::Conflict => {
+                    self.now_ms.saturating_sub(poller.since_ms).max(0).unsigned_abs()
+                }
+                PollerState::Polling
+                | PollerState::Paused
+                | PollerState::Resting
+                | PollerState::Stopped => 0,
+            };
+            let seconds = std::time::Duration::from_millis(for_ms).as_secs_f64();
+            failing.get_or_create(&[("channel", channel.0.clone())]).set(seconds);
+        }
+        let help = "For how long the polls of a channel have failed; 0 while they work";
+        registry.register("lastword_polls_failing_seconds", help, failing);
     }
 
     fn state(&self, channel: &ChannelGauges) -> &'static str {

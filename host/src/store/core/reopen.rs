@@ -55,6 +55,18 @@ impl Core {
         self.watch_wal()
     }
 
+    /// The ordered end: moves the whole log into the file, so that the file alone is the store, and
+    /// gives both back. Best effort: what stays in the log is found there by the next start.
+    pub fn end(&mut self) {
+        let Some(db) = self.db.take() else { return };
+        // Of files that somebody put in the place of ours nothing is written over or taken away.
+        let ours = self.files.as_mut().is_none_or(|files| files.check().is_ok());
+        let done = if ours { schema::empty_log(&db) } else { schema::leave_log(&db) };
+        if let Err(error) = done {
+            tracing::warn!(%error, "the store's log stays beside it; the next start reads it");
+        }
+    }
+
     /// Reads the truth back from the disk before anybody is told anything.
     pub(super) fn after_failed_commit(
         &mut self,
