@@ -321,11 +321,11 @@ fn a_setting_that_would_not_act_where_it_stands_is_refused_there() {
 }
 
 #[test]
-fn what_comes_with_a_later_version_is_unknown_and_says_so() {
+fn what_is_made_by_a_command_is_unknown_and_says_so() {
     check_rest(
         "[schedules.daily]\n",
-        "lastword.toml:3:2: unknown key \"schedules\" at the top of the file: schedules are not \
-         served by this version",
+        "lastword.toml:3:2: unknown key \"schedules\" at the top of the file: schedules are \
+         made by `lastword schedules add`, while a host runs or not",
     );
 }
 

@@ -36,7 +36,7 @@ async fn a_channel_that_cannot_reach_its_platform_says_so_and_for_how_long() {
     assert_eq!(channel["state"], "serving");
     let why = channel["poller"]["reason"].as_str().unwrap();
     let shown = site.cli(&["status"]).await.stdout;
-    let line = shown.lines().find(|line| line.starts_with("play")).unwrap();
+    let line = shown.lines().find(|line| line.trim_start().starts_with("play")).unwrap();
     assert!(line.contains("polls fail since") && line.contains(why), "{why}\n{shown}");
     let page = host.platform("play").get("/metrics").await.unwrap().text();
     let failed = sample(&page, "lastword_polls_failed_total{channel=\"play\"} ");
@@ -175,10 +175,6 @@ async fn check_names_the_line_and_the_word_of_a_refused_channel_and_an_address_o
     assert!(needs.iter().any(|need| need["what"] == "replies_denied"), "{status}");
     let shown = site.cli(&["status"]).await.stdout;
     assert!(shown.contains("replies wait: denied: "), "{shown}");
-    let id = site.outbox().await[0].id.clone();
-    let shown = site.cli(&["outbox", "show", &id]).await.stdout;
-    let reason = shown.split("\nmade ").next().unwrap();
-    assert!(!reason.contains("\\n"), "a reason of several lines is shown as lines: {shown}");
 }
 
 #[tokio::test]

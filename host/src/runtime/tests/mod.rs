@@ -254,7 +254,7 @@ async fn a_command_without_a_host_takes_the_lock_and_gives_it_back() {
     let site = Site::new(&sink, "");
     let env = Env::system();
     let none = Offline::open(&site.config(), &env).await;
-    assert_eq!(none.err().map(|error| error.exit_code()), Some(2));
+    assert_eq!(none.err().map(|error| error.exit_code()), Some(3));
     assert!(!site.config().data_dir.exists(), "a command makes no store");
 
     *sink.status.lock().unwrap() = StatusCode::SERVICE_UNAVAILABLE;
