@@ -8,6 +8,7 @@ use crate::inbound::{Message, Person, extras, id, optional_id};
 
 /// Read first and alone, so that an error in the rest is told with its place.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `type`")]
 struct Shape {
     #[serde(rename = "type")]
     kind: Kind,
@@ -24,6 +25,7 @@ enum Kind {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `id` and `conversation`")]
 struct Deleted {
     #[serde(deserialize_with = "id")]
     id: String,
@@ -32,6 +34,7 @@ struct Deleted {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `id`, `conversation` and `name`")]
 struct Pressed {
     #[serde(deserialize_with = "id")]
     id: String,
@@ -48,6 +51,7 @@ struct Pressed {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `fate`, and `delivery_id` or `platform_id`")]
 struct Later {
     #[serde(default, deserialize_with = "optional_id")]
     conversation: Option<String>,
@@ -70,6 +74,7 @@ enum Word {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `id` and `kind`")]
 struct Else {
     #[serde(deserialize_with = "id")]
     id: String,

@@ -24,16 +24,19 @@ const NAMELESS: &str = "unknown";
 /// Whether a body holds one message or several: told apart first, so that an error in either is
 /// told with its place.
 #[derive(Deserialize)]
+#[serde(expecting = "an object: one message, or {\"messages\": [...]}")]
 struct Shape {
     messages: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `messages`")]
 struct Several {
     messages: Vec<Message>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `id`, `conversation` and `text`")]
 pub(crate) struct Message {
     #[serde(deserialize_with = "id")]
     id: String,
@@ -56,6 +59,7 @@ pub(crate) struct Message {
 
 /// A file, fetched from `url` when somebody wants it.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `url`")]
 struct File {
     name: Option<String>,
     media_type: Option<String>,
@@ -65,6 +69,7 @@ struct File {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `id`, and with `name` where there is one")]
 pub(crate) struct Person {
     #[serde(deserialize_with = "id")]
     id: String,
@@ -72,6 +77,7 @@ pub(crate) struct Person {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `id` and `conversation`")]
 struct Stop {
     #[serde(deserialize_with = "id")]
     id: String,
@@ -150,6 +156,7 @@ pub(crate) fn optional_id<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
+    #[serde(expecting = "an id, which is a text")]
     struct Checked(#[serde(deserialize_with = "id")] String);
     Ok(Option::<Checked>::deserialize(deserializer)?.map(|Checked(id)| id))
 }

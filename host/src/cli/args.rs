@@ -75,6 +75,11 @@ pub(super) enum Command {
     /// Adapters.
     #[command(subcommand)]
     Adapter(AdapterCommand),
+    /// Print the completions of a shell: bash, zsh, fish, elvish or powershell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -153,6 +158,7 @@ pub(super) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(super) enum TurnsCommand {
     /// List turns, oldest first.
+    #[command(mut_arg("kind", |arg| arg.hide(true)))]
     List(ListArgs),
     /// Show one turn with its deliveries.
     Show(ShowArgs),
@@ -264,6 +270,9 @@ pub(super) struct ListArgs {
     /// Only rows behind this one.
     #[arg(long, value_name = "ID")]
     pub(super) after: Option<String>,
+    /// Newest first.
+    #[arg(long)]
+    pub(super) newest: bool,
 }
 
 /// Which list an order takes its rows from.
@@ -311,8 +320,8 @@ pub(super) struct ResolveArgs {
     pub(super) how: ResolveHow,
     #[command(flatten)]
     pub(super) order: OrderArgs,
-    /// Say what would be done, and do nothing.
-    #[arg(long, conflicts_with = "id")]
+    /// Of rows by filter: say what would be done, and do nothing.
+    #[arg(long)]
     pub(super) dry_run: bool,
 }
 
@@ -456,11 +465,8 @@ pub(super) struct PostArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// The id of a turn or of a delivery.
-    #[arg(
-        required_unless_present_any = ["turns", "outbox"],
-        conflicts_with_all = ["turns", "outbox"]
-    )]
+    /// The id of a turn or of a delivery; without one, name --turns or --outbox and a filter.
+    #[arg(conflicts_with_all = ["turns", "outbox"])]
     pub(super) id: Option<String>,
     #[command(flatten)]
     pub(super) list: WhichList,
@@ -469,8 +475,8 @@ pub(super) struct ReplayArgs {
     /// Also what was replayed before.
     #[arg(long)]
     pub(super) force: bool,
-    /// Say what would be done, and do nothing.
-    #[arg(long, conflicts_with = "id")]
+    /// Of rows by filter: say what would be done, and do nothing.
+    #[arg(long)]
     pub(super) dry_run: bool,
 }
 
@@ -485,7 +491,8 @@ pub(super) struct PurgeArgs {
     pub(super) outbox: bool,
     #[command(flatten)]
     pub(super) order: OrderArgs,
-    /// Also what is unfinished or held, of channels that the config names no more.
+    /// Also what is unfinished or held, of channels that the config names no more. What came to
+    /// rest otherwise, as delivered, goes only where --state names it.
     #[arg(long)]
     pub(super) live: bool,
     /// Do it. Without this, only say what would be done.

@@ -29,11 +29,18 @@ pub(super) fn grant(
             Some(new) => new,
             None => return Err(by_hand(&plan, config)),
         };
-        let written = may_write(args, output)?;
-        if written {
-            replace(&env, &config.file, &text, new)?;
+        match may_write(args, output)? {
+            Said::Yes => {
+                replace(&env, &config.file, &text, new)?;
+                tell(&plan, true, output)
+            }
+            Said::No(sentence) => {
+                if output.form == Form::Json {
+                    tell(&plan, false, output)?;
+                }
+                Err(Failure::new(Exit::Nothing, sentence))
+            }
         }
-        tell(&plan, written, output)
     })
 }
 
@@ -69,20 +76,33 @@ fn show(plan: &Granting, config: &Config, output: &mut Output<'_>) -> Result<(),
     output.line("")
 }
 
+/// Whether a person agreed, or why nothing is written.
+enum Said {
+    Yes,
+    No(&'static str),
+}
+
 /// Whether the person says so: by `--yes`, or when asked at a terminal.
-fn may_write(args: &GrantArgs, output: &mut Output<'_>) -> Result<bool, Failure> {
+fn may_write(args: &GrantArgs, output: &mut Output<'_>) -> Result<Said, Failure> {
     if args.yes {
-        return Ok(true);
+        return Ok(Said::Yes);
     }
     let stdin = std::io::stdin();
-    if output.form == Form::Json || !stdin.is_terminal() {
-        return Ok(false);
+    if output.form == Form::Json {
+        return Ok(Said::No("nothing was written: with --json nobody is asked: add `--yes`"));
+    }
+    if !stdin.is_terminal() {
+        let sentence = "nothing was written: standard input is no terminal: add `--yes`";
+        return Ok(Said::No(sentence));
     }
     write!(output.to, "Write this? [y/N] ")?;
     output.to.flush()?;
     let mut answer = String::new();
     stdin.read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    Ok(match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Said::Yes,
+        _ => Said::No("nothing was written; `--yes` writes it"),
+    })
 }
 
 fn tell(plan: &Granting, written: bool, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -104,7 +124,8 @@ fn tell(plan: &Granting, written: bool, output: &mut Output<'_>) -> Result<(), F
             "written; it counts from the next start, or from `lastword adapter reload {}`",
             plan.channel
         )),
-        (Form::Human, true, false) => output.line("nothing was written; `--yes` writes it"),
+        // What was not agreed to ends as a failure that says so.
+        (Form::Human, true, false) => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::output::{Exit, Failure, Form, Output, time};
 use crate::config::{Config, nearest};
 use crate::env::Env;
 use crate::lifecycle::delivery::DeliveryState;
-use crate::lifecycle::id::{DeliveryId, IdError, TurnId};
+use crate::lifecycle::id::{ChannelName, DeliveryId, IdError, TurnId};
 use crate::lifecycle::message::DeliveryKind;
 use crate::lifecycle::turn::TurnState;
 use crate::runtime::store_path;
@@ -55,7 +55,9 @@ pub(super) fn turns(
     if let Some(after) = &args.after {
         turn_id(after).map_err(|failure| Failure::wrong(failure.sentence))?;
     }
-    list::<TurnRow>(&open(config)?, env, args, output)
+    let store = open(config)?;
+    known_channel(config, &store, &args.filter)?;
+    list::<TurnRow>(&store, env, args, output)
 }
 
 /// `outbox list`.
@@ -69,7 +71,24 @@ pub(super) fn outbox(
     if let Some(after) = &args.after {
         delivery_id(after).map_err(|failure| Failure::wrong(failure.sentence))?;
     }
-    list::<DeliveryRow>(&open(config)?, env, args, output)
+    let store = open(config)?;
+    known_channel(config, &store, &args.filter)?;
+    list::<DeliveryRow>(&store, env, args, output)
+}
+
+/// A channel that is asked for is one of the config, or one whose rows are still in the store.
+fn known_channel(config: &Config, store: &ReadOnly, filter: &FilterArgs) -> Result<(), Failure> {
+    let Some(name) = &filter.channel else { return Ok(()) };
+    if config.channels.contains_key(&ChannelName(name.clone())) {
+        return Ok(());
+    }
+    let Rows::Channels(rows) = store.read(&Query::Channels)? else { return Err(unexpected()) };
+    if rows.iter().any(|row| row.name == *name) {
+        return Ok(());
+    }
+    let sentence =
+        format!("there is no channel \"{name}\": `lastword channels list` shows those there are");
+    Err(Failure::new(Exit::Nothing, sentence))
 }
 
 /// The words of a filter, against those that the list has.
@@ -126,6 +145,7 @@ pub(super) fn store_filter(args: &FilterArgs, now_ms: i64) -> ListFilter {
         made_before_ms: made(args.older_than),
         made_since_ms: made(args.newer_than),
         after: None,
+        newest_first: false,
         limit: 0,
     }
 }
@@ -138,11 +158,16 @@ fn list<T: Listed>(
 ) -> Result<(), Failure> {
     let mut filter = store_filter(&args.filter, env.now().wall_ms);
     filter.after.clone_from(&args.after);
+    filter.newest_first = args.newest;
     let mut left = args.limit;
+    let mut over = false;
     while left > 0 {
         filter.limit = left.min(PAGE_ROWS);
         let rows = T::rows(store.read(&T::query(filter.clone()))?).ok_or_else(unexpected)?;
-        let Some(last) = rows.last() else { break };
+        let Some(last) = rows.last() else {
+            over = true;
+            break;
+        };
         filter.after = Some(last.id());
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         left = left.saturating_sub(count);
@@ -152,10 +177,24 @@ fn list<T: Listed>(
         }
         // A short page is the last one.
         if count < filter.limit {
+            over = true;
             break;
         }
     }
-    Ok(())
+    if output.form == Form::Json {
+        return Ok(());
+    }
+    let shown = args.limit - left;
+    if shown == 0 {
+        output.aside("no rows");
+        return Ok(());
+    }
+    filter.limit = 1;
+    let last = filter.after.clone().unwrap_or_default();
+    if over || T::rows(store.read(&T::query(filter))?).ok_or_else(unexpected)?.is_empty() {
+        return Ok(());
+    }
+    output.line(&format!("{shown} shown, more: --after {last}"))
 }
 
 /// What is no id names nothing: exit code 3, as for one that is gone.

@@ -34,7 +34,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::config::Config;
 use crate::env::Env;
@@ -79,7 +79,7 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
     match line.command {
         Command::Run(args) => run(config()?, args.log_format, log::FILTER_DEFAULT),
         Command::Check => check::check(&line.config, output),
-        Command::Init => init::init(&line.config, output),
+        Command::Init => init::init(&line.config, init::own_folder().as_deref(), output),
         Command::Status => {
             let config = config()?;
             wait_for(async |env| status::status(&env, &config, output).await)
@@ -103,8 +103,9 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
         }
         Command::Abort(args) => change(&config()?, Change::abort(&args)?, output),
         Command::Replay(args) => match &args.id {
+            None if !args.list.turns && !args.list.outbox => Err(orders::names_nothing()),
             Some(id) => {
-                orders::no_filter(&args.order)?;
+                orders::no_filter(&args.order, args.dry_run)?;
                 change(&config()?, Change::replay(id, args.force)?, output)
             }
             None => order(&config()?, Order::replay(&args)?, output),
@@ -132,6 +133,11 @@ fn execute(line: Line, output: &mut Output<'_>) -> Result<(), Failure> {
             wait_for(async |env| import::openclaw(&env, &config, &args, output).await)
         }
         Command::Adapter(command) => adapter(config, command, output),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Line::command(), "lastword", &mut text);
+            Ok(output.to.write_all(&text)?)
+        }
     }
 }
 
@@ -162,7 +168,7 @@ fn outbox(config: &Config, command: OutboxCommand, output: &mut Output<'_>) -> R
         OutboxCommand::Show(args) => show::delivery(&Env::system(), config, &args, output),
         OutboxCommand::Resolve(args) => match &args.id {
             Some(id) => {
-                orders::no_filter(&args.order)?;
+                orders::no_filter(&args.order, args.dry_run)?;
                 change(config, Change::resolve(id, &args.how)?, output)
             }
             None => order(config, Order::resolve(&args)?, output),

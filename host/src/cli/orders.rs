@@ -37,8 +37,21 @@ struct Tally {
     failed: u64,
 }
 
+/// Neither a row nor a list was named.
+pub(super) fn names_nothing() -> Failure {
+    Failure::wrong(
+        "name the id of a turn or of a delivery, or name --turns or --outbox, and a filter such as \
+         --channel NAME",
+    )
+}
+
 /// A row that is named by its id needs no filter, and would not heed one.
-pub(super) fn no_filter(args: &OrderArgs) -> Result<(), Failure> {
+pub(super) fn no_filter(args: &OrderArgs, dry_run: bool) -> Result<(), Failure> {
+    if dry_run {
+        let sentence = "--dry-run is for rows by filter: leave the id out, or look at the row with \
+                        `lastword turns show` or `lastword outbox show`";
+        return Err(Failure::wrong(sentence));
+    }
     if is_open(args) && !args.all && args.limit.is_none() && args.after.is_none() {
         return Ok(());
     }
@@ -213,16 +226,22 @@ impl Order {
             return output.json(row);
         }
         let (id, reason) = (&row.id, row.reason.as_deref().unwrap_or_default());
+        // What is forgotten cannot be looked up later.
+        let state = match (self.act, row.state.as_deref()) {
+            (BulkAct::Purge(_), Some(state)) => format!(" ({state})"),
+            (BulkAct::Purge(_) | BulkAct::Replay { .. } | BulkAct::Resolve(_), _) => String::new(),
+        };
         match row.result {
             BulkResult::Done if row.ids.is_empty() || row.ids == [id.clone()] => {
-                output.line(&format!("{} {id}", self.word()))
+                output.line(&format!("{} {id}{state}", self.word()))
             }
             BulkResult::Done => {
                 let joint = match self.act {
                     BulkAct::Purge(_) => "with",
                     BulkAct::Replay { .. } | BulkAct::Resolve(_) => "as",
                 };
-                output.line(&format!("{} {id} {joint} {}", self.word(), row.ids.join(" ")))
+                let ids = row.ids.join(" ");
+                output.line(&format!("{} {id}{state} {joint} {ids}", self.word()))
             }
             BulkResult::Skipped => output.line(&format!("skipped {id}: {reason}")),
             BulkResult::Failed => output.line(&format!("failed {id}: {reason}")),

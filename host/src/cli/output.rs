@@ -102,6 +102,14 @@ impl Output<'_> {
         Ok(())
     }
 
+    /// A line for people that is no part of what was asked for: to standard error.
+    pub(super) fn aside(&self, text: &str) {
+        if self.form == Form::Human {
+            // Nobody is left to tell where this fails.
+            let _ = writeln!(io::stderr().lock(), "{}", shown(text));
+        }
+    }
+
     /// A sentence for people that may go on over lines of its own, such as those of a config. What
     /// follows the first is indented: no line of others looks like one of ours.
     pub(super) fn paragraph(&mut self, text: &str) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use super::lists::{Listed, delivery_id, kind_and_part, open, state_word, turn_id
 use super::output::{Exit, Failure, Form, Output, time};
 use crate::config::Config;
 use crate::env::Env;
+use crate::lifecycle::id::{DeliveryId, TurnId};
 use crate::runtime::running_host;
 use crate::store::{AttemptRow, DeliveryDetail, DeliveryRow, Query, Rows, TurnDetail, Wait};
 
@@ -19,6 +20,9 @@ pub(super) fn turn(
     args: &ShowArgs,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
+    if args.id.parse::<DeliveryId>().is_ok() {
+        return Err(of_other(&args.id, "a delivery", "outbox"));
+    }
     let id = turn_id(&args.id)?;
     let query = Query::Turn { id, payload: args.payload };
     match open(config)?.read(&query)? {
@@ -38,6 +42,9 @@ pub(super) fn delivery(
     args: &ShowArgs,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
+    if args.id.parse::<TurnId>().is_ok() {
+        return Err(of_other(&args.id, "a turn", "turns"));
+    }
     let id = delivery_id(&args.id)?;
     let query = Query::Delivery { id, payload: args.payload };
     match open(config)?.read(&query)? {
@@ -51,6 +58,11 @@ pub(super) fn delivery(
         }
         _ => Err(unexpected()),
     }
+}
+
+/// An id of the other kind.
+fn of_other(id: &str, what: &str, command: &str) -> Failure {
+    Failure::new(Exit::Nothing, format!("{id} is {what}: `lastword {command} show {id}` shows it"))
 }
 
 /// What still keeps a row waiting; first of all that nobody runs who could go on with it.

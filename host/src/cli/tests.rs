@@ -88,7 +88,6 @@ fn words_that_make_no_command_end_with_2() {
         &["abort", "--turn", "t", "--all"],
         &["run", "--log-format", "xml"],
         &["guard"],
-        &["replay"],
         &["replay", "t", "--turns"],
         &["replay", "--turns", "--outbox"],
         &["purge"],
@@ -187,6 +186,56 @@ fn an_order_on_many_rows_wants_a_filter_and_ends_with_3_where_none_match() {
     ] {
         let end = site.run(words);
         assert_eq!((end.exit, end.stdout.as_str()), (Exit::Nothing, ""), "{}", end.sentence);
+    }
+}
+
+#[test]
+fn what_names_too_little_or_too_much_is_told_what_to_name() {
+    let site = Site::new(CONFIG).with_store();
+    let end = site.run(&["replay"]);
+    assert_eq!(end.exit, Exit::WrongInput);
+    assert!(end.sentence.contains("--turns or --outbox"), "{}", end.sentence);
+    for words in [
+        &["replay", "t00000000010000000001", "--dry-run"][..],
+        &["outbox", "resolve", "d00000000010000000001", "--resend", "--dry-run"],
+    ] {
+        let end = site.run(words);
+        assert_eq!(end.exit, Exit::WrongInput);
+        assert!(end.sentence.contains("--dry-run is for rows by filter"), "{}", end.sentence);
+    }
+    for (words, meant) in [
+        (["turns", "show", "d00000000010000000001"], "is a delivery: `lastword outbox show d0"),
+        (["outbox", "show", "t00000000010000000001"], "is a turn: `lastword turns show t0"),
+    ] {
+        let end = site.run(&words);
+        assert_eq!(end.exit, Exit::Nothing);
+        assert!(end.sentence.contains(meant), "{}", end.sentence);
+    }
+    for list in ["turns", "outbox"] {
+        let end = site.run(&[list, "list", "--channel", "hoook"]);
+        assert_eq!(end.exit, Exit::Nothing);
+        assert!(end.sentence.contains("there is no channel \"hoook\""), "{}", end.sentence);
+        assert_eq!(site.run(&[list, "list", "--channel", "hook"]).exit, Exit::Done);
+    }
+}
+
+#[test]
+fn a_kind_is_offered_for_deliveries_alone() {
+    let help = |words: &[&str]| {
+        let all = ["lastword"].iter().chain(words).chain(&["--help"]);
+        Line::try_parse_from(all).unwrap_err().to_string()
+    };
+    assert!(!help(&["turns", "list"]).contains("--kind"));
+    assert!(help(&["outbox", "list"]).contains("--kind"));
+}
+
+#[test]
+fn completions_of_a_shell_know_the_commands() {
+    let site = Site::new(CONFIG);
+    for shell in ["bash", "zsh", "fish"] {
+        let end = site.run(&["completions", shell]);
+        assert_eq!(end.exit, Exit::Done, "{}", end.sentence);
+        assert!(end.stdout.contains("rollback") && end.stdout.contains("lastword"), "{shell}");
     }
 }
 

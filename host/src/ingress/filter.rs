@@ -37,6 +37,8 @@ pub(super) struct Filters {
     pub(super) newer_than: Option<String>,
     pub(super) after: Option<String>,
     pub(super) limit: Option<u32>,
+    /// Newest first. Of lists only: an order goes through its rows as they were made.
+    pub(super) newest: bool,
 }
 
 impl Filters {
@@ -87,6 +89,7 @@ impl Filters {
             made_before_ms: age("older_than", self.older_than, now_ms)?,
             made_since_ms: age("newer_than", self.newer_than, now_ms)?,
             after: self.after,
+            newest_first: self.newest,
             limit,
         })
     }

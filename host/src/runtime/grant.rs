@@ -64,6 +64,16 @@ pub async fn plan_grant(
             )));
         }
     }
+    // A target without an address cannot be reached, and a channel that grants one is refused.
+    for (id, why) in left_out(manifest, channel) {
+        if wishes.targets.contains(id) || wishes.private.contains(id) {
+            return Err(RunError::Config(format!(
+                "target `{id}` cannot be granted: it {why}; write that under \
+                 [channels.{}.settings] first",
+                channel.name
+            )));
+        }
+    }
     let grants = wanted(manifest, channel, wishes);
     let all = sandbox::asks(manifest, &channel.settings, &grants.private_targets);
     let granted = |ask: &&Ask| ask.target().is_none_or(|id| grants.targets.contains(id));

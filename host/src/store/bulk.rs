@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::face::{Answer, Command, Operated, ReplayOf, Resolution, StoreError};
 use super::handle::Store;
-use super::query::{ListFilter, Query, Rows};
+use super::query::{DeliveryRow, ListFilter, Query, Rows};
 use super::step::{Result, Step, failed};
 use crate::lifecycle::id::TurnId;
 
@@ -81,6 +81,9 @@ pub struct BulkRow {
     pub ids: Vec<String>,
     /// Why it was left alone.
     pub reason: Option<String>,
+    /// The state that it was picked in.
+    #[serde(default)]
+    pub state: Option<String>,
 }
 
 /// How one row fared.
@@ -130,7 +133,13 @@ impl BulkAct {
     fn states(self, list: BulkList) -> Option<&'static str> {
         match (self, list) {
             (Self::Resolve(_), _) => Some("held"),
-            (Self::Purge(PurgeReach::RemovedChannels), _) => None,
+            // What came to rest and needs nobody is let alone unless it is named.
+            (Self::Purge(PurgeReach::RemovedChannels), BulkList::Turns) => {
+                Some("failed,expired,queued,running,delivering,held")
+            }
+            (Self::Purge(PurgeReach::RemovedChannels), BulkList::Outbox) => {
+                Some("dead,expired,queued,sending,unknown,held")
+            }
             (Self::Replay { .. } | Self::Purge(PurgeReach::AtRest), BulkList::Turns) => {
                 Some("failed,expired")
             }
@@ -165,18 +174,7 @@ impl Store {
         let words = |words: Option<&str>| words.map(ToOwned::to_owned);
         filter.state = filter.state.take().or_else(|| words(ask.act.states(ask.list)));
         filter.kind = filter.kind.take().or_else(|| words(ask.act.kinds(ask.list)));
-        let rows: Vec<ReplayOf> = match ask.list {
-            BulkList::Turns => match self.read(Query::Turns(ask.filter)).await? {
-                Rows::Turns(rows) => rows.iter().map(|row| ReplayOf::Turn(row.id)).collect(),
-                _ => return Err(wrong_rows()),
-            },
-            BulkList::Outbox => match self.read(Query::Outbox(ask.filter)).await? {
-                Rows::Deliveries(rows) => {
-                    rows.iter().map(|row| ReplayOf::Delivery(row.id)).collect()
-                }
-                _ => return Err(wrong_rows()),
-            },
-        };
+        let (rows, states) = self.pick(ask.list, ask.filter).await?;
         let full = rows.len() == limit as usize;
         let next = rows.last().filter(|_| full).map(row_id);
         if rows.is_empty() {
@@ -184,10 +182,43 @@ impl Store {
         }
         let bulk = Bulk { act: ask.act, rows, trial: ask.trial, by: ask.by };
         match self.run(Command::Bulk(Box::new(bulk))).await? {
-            Answer::Bulk { rows, stopped } => Ok(BulkPage { rows, next, stopped }),
+            Answer::Bulk { mut rows, stopped } => {
+                for (row, state) in rows.iter_mut().zip(states) {
+                    row.state = Some(state);
+                }
+                Ok(BulkPage { rows, next, stopped })
+            }
             _ => Err(StoreError::Corrupt("an order was given another's answer".to_owned())),
         }
     }
+
+    /// The rows that the filter takes, each with its state.
+    async fn pick(
+        &self,
+        list: BulkList,
+        filter: ListFilter,
+    ) -> Result<(Vec<ReplayOf>, Vec<String>)> {
+        match list {
+            BulkList::Turns => match self.read(Query::Turns(filter)).await? {
+                Rows::Turns(rows) => {
+                    Ok(rows.into_iter().map(|row| (ReplayOf::Turn(row.id), row.state)).unzip())
+                }
+                _ => Err(wrong_rows()),
+            },
+            BulkList::Outbox => match self.read(Query::Outbox(filter)).await? {
+                Rows::Deliveries(rows) => Ok(rows
+                    .into_iter()
+                    .map(|row| (ReplayOf::Delivery(row.id), shown_state(&row)))
+                    .unzip()),
+                _ => Err(wrong_rows()),
+            },
+        }
+    }
+}
+
+/// How a list shows a row's state.
+fn shown_state(row: &DeliveryRow) -> String {
+    if row.held { "held".to_owned() } else { row.state.clone() }
 }
 
 fn wrong_rows() -> StoreError {
@@ -230,7 +261,7 @@ impl Step<'_> {
             if result == BulkResult::Done && bulk.trial == Trial::ForReal {
                 stopped.append(&mut ended);
             }
-            rows.push(BulkRow { id: row_id(row), result, ids, reason });
+            rows.push(BulkRow { id: row_id(row), result, ids, reason, state: None });
         }
         Ok(Answer::Bulk { rows, stopped })
     }

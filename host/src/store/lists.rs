@@ -1,4 +1,4 @@
-//! Lists and details for people and scripts: oldest first, filters before limits, payloads only
+//! Lists and details for people and scripts: oldest first unless asked otherwise, filters before limits, payloads only
 //! where they are asked for.
 
 use rusqlite::Row;
@@ -46,6 +46,15 @@ fn one_of(
     Ok(format!(" AND {column} IN ({})", codes.join(", ")))
 }
 
+/// Where a page begins, for the order that is asked for: the condition on the row's id, which is `?1`
+/// of the statement, the order, and the id before the first of all rows.
+fn order(filter: &ListFilter, id: &str) -> (String, String, i64) {
+    match filter.newest_first {
+        false => (format!("{id} > ?1"), format!("ORDER BY {id}"), 0),
+        true => (format!("{id} < ?1"), format!("ORDER BY {id} DESC"), i64::MAX),
+    }
+}
+
 fn params(filter: &ListFilter, after: i64, limit: u32) -> impl rusqlite::Params + '_ {
     (
         after,
@@ -61,19 +70,18 @@ fn params(filter: &ListFilter, after: i64, limit: u32) -> impl rusqlite::Params 
 impl Reader<'_> {
     pub(super) fn turns(&self, filter: &ListFilter) -> Result<Vec<TurnRow>> {
         let after = filter.after.as_deref().map(str::parse::<TurnId>).transpose();
-        let (after, limit) = page(after.map_err(|e| wrong(&e))?.map(|id| id.number), filter.limit);
+        let (behind, order, first) = order(filter, "t.id");
+        let after = after.map_err(|e| wrong(&e))?.map_or(first, |id| id.number);
+        let limit = page(filter.limit);
         if filter.kind.is_some() {
             return Err(StoreError::Invalid("turns have no kind; deliveries do".to_owned()));
         }
-        let states = one_of("t.state", filter.state.as_deref(), |word| {
-            let state = TurnState::from_word(word).ok_or_else(|| no_such_state(word, TURNS))?;
-            Ok(numbers(&TurnState::ALL, |other| other == state))
-        })?;
+        let states = turn_states(filter.state.as_deref())?;
         let sql = format!(
-            "{TURN} WHERE t.id > ?1 AND (?2 IS NULL OR c.name = ?2) AND (?3 IS NULL OR v.name = ?3)
+            "{TURN} WHERE {behind} AND (?2 IS NULL OR c.name = ?2) AND (?3 IS NULL OR v.name = ?3)
                AND (?5 IS NULL OR t.code = ?5) AND (?6 IS NULL OR t.accepted_at_ms < ?6)
                AND (?7 IS NULL OR t.accepted_at_ms >= ?7) {states}
-             ORDER BY t.id LIMIT ?4"
+             {order} LIMIT ?4"
         );
         let rows = self.all(&sql, params(filter, after, limit), read_turn)?;
         rows.into_iter().map(finish_turn).collect()
@@ -130,7 +138,9 @@ impl Reader<'_> {
 
     pub(super) fn outbox(&self, filter: &ListFilter) -> Result<Vec<DeliveryRow>> {
         let after = filter.after.as_deref().map(str::parse::<DeliveryId>).transpose();
-        let (after, limit) = page(after.map_err(|e| wrong(&e))?.map(|id| id.number), filter.limit);
+        let (behind, order, first) = order(filter, "d.id");
+        let after = after.map_err(|e| wrong(&e))?.map_or(first, |id| id.number);
+        let limit = page(filter.limit);
         let states = one_of("d.state", filter.state.as_deref(), |word| {
             let found = numbers(&DeliveryState::ALL, |state| match word {
                 "held" => state == DeliveryState::UnknownHeld,
@@ -143,10 +153,10 @@ impl Reader<'_> {
             if found.is_empty() { Err(no_such_kind(word)) } else { Ok(found) }
         })?;
         let sql = format!(
-            "{DELIVERY} WHERE d.id > ?1 AND (?2 IS NULL OR c.name = ?2)
+            "{DELIVERY} WHERE {behind} AND (?2 IS NULL OR c.name = ?2)
                AND (?3 IS NULL OR v.name = ?3) AND (?5 IS NULL OR d.code = ?5)
                AND (?6 IS NULL OR d.created_at_ms < ?6) AND (?7 IS NULL OR d.created_at_ms >= ?7)
-               {states} {kinds} ORDER BY d.id LIMIT ?4"
+               {states} {kinds} {order} LIMIT ?4"
         );
         let rows = self.all(&sql, params(filter, after, limit), read_delivery)?;
         rows.into_iter().map(finish_delivery).collect()
@@ -223,6 +233,33 @@ impl Reader<'_> {
     }
 }
 
+/// The condition of states on turns. `held` among them also takes turns of which a reply is held,
+/// whatever their own state: what waits for a person hangs on them.
+fn turn_states(words: Option<&str>) -> Result<String> {
+    let Some(words) = words else { return Ok(String::new()) };
+    let (held, states): (Vec<&str>, Vec<&str>) =
+        words.split(',').map(str::trim).partition(|word| *word == HELD);
+    let of_states = one_of("t.state", Some(&states.join(",")), |word| {
+        let state = TurnState::from_word(word).ok_or_else(|| no_such_state(word, TURNS))?;
+        Ok(numbers(&TurnState::ALL, |other| other == state))
+    });
+    if held.is_empty() {
+        return of_states;
+    }
+    let words =
+        |codes: Vec<usize>| codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let held = words(numbers(&DeliveryState::ALL, |state| state == DeliveryState::UnknownHeld));
+    // Progress in doubt asks for nobody.
+    let kinds = words(numbers(&DeliveryKind::ALL, |kind| !kind.is_progress()));
+    let of_states = if states.is_empty() { String::new() } else { of_states? };
+    let of_states = of_states.strip_prefix(" AND ").unwrap_or("0");
+    Ok(format!(
+        " AND ({of_states} OR EXISTS (SELECT 1 FROM delivery h
+           WHERE h.turn_id = t.id AND h.state IN ({held}) AND h.kind IN ({kinds})))"
+    ))
+}
+
+const HELD: &str = "held";
 const TURNS: &str = "queued, running, delivering, delivered, silent, failed, aborted, expired";
 const DELIVERIES: &str = "queued, sending, unknown, held, delivered, dead, cancelled, expired";
 

@@ -26,8 +26,10 @@ pub struct ListFilter {
     pub made_before_ms: Option<i64>,
     /// Rows that were made at this time or later.
     pub made_since_ms: Option<i64>,
-    /// Rows after this id.
+    /// Rows behind this id, in the order of the list.
     pub after: Option<String>,
+    /// Whether the newest row comes first; else the oldest.
+    pub newest_first: bool,
     /// At most 100,000.
     pub limit: u32,
 }

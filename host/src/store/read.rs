@@ -353,9 +353,9 @@ impl Reader<'_> {
 }
 
 /// The page of a list: the number after which it begins, and how many rows at most.
-pub(super) fn page(after: Option<i64>, limit: u32) -> (i64, u32) {
+pub(super) fn page(limit: u32) -> u32 {
     const ROWS_MAX: u32 = 100_000;
-    (after.unwrap_or(0), if limit == 0 { 50 } else { limit.min(ROWS_MAX) })
+    if limit == 0 { 50 } else { limit.min(ROWS_MAX) }
 }
 
 pub(super) fn wrong(error: &impl std::fmt::Display) -> StoreError {

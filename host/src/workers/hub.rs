@@ -210,7 +210,7 @@ impl Hub {
             // A notice may wait now.
             self.wake_all();
         }
-        let code = end.code.as_deref().unwrap_or("");
+        let code = end.code.as_deref();
         tracing::info!(turn = %end.turn, state = end.state.word(), code, "turn ended");
     }
 }

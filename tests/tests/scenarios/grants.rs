@@ -42,12 +42,16 @@ async fn a_grant_is_shown_asked_for_and_written_without_touching_anything_else()
 
     // Nobody is there to answer: nothing is written.
     let asked = site.cli(&["adapter", "grant", "hook"]).await;
-    assert_eq!((asked.code, text_of(&site)), (0, by_hand.clone()), "{}", asked.stderr);
-    for words in
-        ["it may reach http://127.0.0.1", "targets = [\"callback\"]", "nothing was written"]
-    {
+    assert_eq!((asked.code, text_of(&site)), (3, by_hand.clone()), "{}", asked.stderr);
+    for words in ["it may reach http://127.0.0.1", "targets = [\"callback\"]"] {
         assert!(asked.stdout.contains(words), "`{words}` is not in\n{}", asked.stdout);
     }
+    let told = "nothing was written: standard input is no terminal: add `--yes`";
+    assert!(asked.stderr.contains(told), "{}", asked.stderr);
+    // A target that has no address would keep the channel from starting.
+    let files = site.cli(&["adapter", "grant", "hook", "--private", "files", "--yes"]).await;
+    assert_eq!((files.code, text_of(&site)), (2, by_hand.clone()), "{}", files.stderr);
+    assert!(files.stderr.contains("it needs setting `files_origin`"), "{}", files.stderr);
     let nobody = site.cli(&["adapter", "grant", "nobody", "--yes"]).await;
     assert_eq!((nobody.code, text_of(&site)), (3, by_hand.clone()), "{}", nobody.stderr);
 

@@ -43,6 +43,25 @@ async fn dead_letters_are_replayed_together_once_and_each_row_is_told() {
     assert_eq!(offline.code, 4, "without a host the same: {}{}", offline.stdout, offline.stderr);
 }
 
+// Case: J1
+#[tokio::test]
+async fn a_list_says_where_it_goes_on_and_that_it_is_empty_and_begins_with_the_newest_if_asked() {
+    let (_sink, site, _host) = with_dead_letters(3).await;
+    let rows = site.turns().await;
+    let two = site.cli(&["turns", "list", "--limit", "2"]).await;
+    assert!(two.stdout.ends_with(&format!("2 shown, more: --after {}\n", rows[1].id)), "{two:?}");
+    let rest = site.cli(&["turns", "list", "--limit", "2", "--after", &rows[1].id]).await;
+    assert!(!rest.stdout.contains("more:") && rest.stdout.contains(&rows[2].id), "{rest:?}");
+    let whole = site.cli(&["turns", "list", "--limit", "3"]).await;
+    assert!(!whole.stdout.contains("more:"), "{whole:?}");
+    let newest: Vec<Value> = site.json(&["turns", "list", "--newest", "--limit", "1"]).await;
+    assert_eq!((newest.len(), &newest[0]["id"]), (1, &Value::from(rows[2].id.as_str())));
+    let none = site.cli(&["turns", "list", "--state", "queued"]).await;
+    assert_eq!((none.code, none.stdout.as_str(), none.stderr.as_str()), (0, "", "no rows\n"));
+    let none = site.cli(&["turns", "list", "--state", "queued", "--json"]).await;
+    assert_eq!((none.code, none.stdout.as_str(), none.stderr.as_str()), (0, "", ""));
+}
+
 // Case: J3, G7
 #[tokio::test]
 async fn a_purge_says_what_it_would_do_and_does_it_with_yes() {
@@ -54,6 +73,7 @@ async fn a_purge_says_what_it_would_do_and_does_it_with_yes() {
         "{}",
         told.stdout
     );
+    assert_eq!(told.stdout.matches(" (failed)").count(), 2, "{}", told.stdout);
     assert_eq!(site.turns().await.len(), 2);
     let purged: Vec<Value> = site.json(&["purge", "--turns", "--all", "--yes"]).await;
     assert_eq!(results(&purged), ["done"; 2]);

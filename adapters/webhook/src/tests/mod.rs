@@ -94,6 +94,24 @@ fn what_is_malformed_is_answered_with_its_place() {
 }
 
 #[test]
+fn what_is_of_another_kind_is_answered_in_words_and_not_in_names_of_types() {
+    let _host = host();
+    let sender = r#"{"id":"m1","conversation":"c","text":"x","sender":"ann"}"#;
+    for (path, body, words) in [
+        ("/messages", sender, "expected an object with `id`, and with `name` where there is one"),
+        ("/messages", "7", "expected an object: one message, or {\"messages\": [...]}"),
+        ("/messages", "[]", "expected an object: one message"),
+        ("/abort", "\"now\"", "expected an object with `id` and `conversation`"),
+        ("/events", "[]", "expected an object with `type`"),
+    ] {
+        let refusal = refusal(path, body);
+        assert_eq!(refusal.status, 400);
+        assert!(refusal.sentence.contains(words), "{}", refusal.sentence);
+        assert!(!refusal.sentence.contains("struct"), "{}", refusal.sentence);
+    }
+}
+
+#[test]
 fn an_id_is_1_to_512_bytes_long() {
     let _host = host();
     let body = |id: &str| json!({"id": id, "conversation": "c", "text": ""}).to_string();

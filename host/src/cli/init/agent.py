@@ -2,7 +2,8 @@
 
 It is started once for each turn. Standard input carries one line of JSON: the message, what was
 said since the last turn, and what earlier tries already delivered. Each line of standard output is
-one event; the `final` one is the reply. Standard error goes to the host's log.
+one event; the `final` one is the reply. Standard error may hold what people wrote, so the log shows
+it only where it is asked for: `LASTWORD_LOG=info,agent=debug lastword run`.
 """
 
 import json

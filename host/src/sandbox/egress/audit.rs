@@ -15,6 +15,9 @@ pub(super) const TARGET: &str = "lastword::egress";
 /// Methods that are named; what else a guest calls one is its own text.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
+/// What the host itself quotes in its sentences.
+const HOST_WORDS: [&str; 5] = ["send", "%", ".", "..", ".` or `.."];
+
 /// Bytes of one request, where any of it may have left, and of its answer as it was unpacked.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
@@ -86,8 +89,10 @@ impl<'a> Line<'a> {
                         target: TARGET, channel, to, method, config, "request denied: {why}"
                     );
                 }
-                // Without lines to add, the sentence may hold what the guest called things.
-                None => tracing::warn!(target: TARGET, channel, to, method, "request denied"),
+                None => {
+                    let why = of_the_host(why, to);
+                    tracing::warn!(target: TARGET, channel, to, method, "request denied: {why}");
+                }
             }
         }
     }
@@ -112,6 +117,26 @@ impl Drop for Line<'_> {
         if !self.written {
             self.write(0, "cut_off");
         }
+    }
+}
+
+/// The sentence without what the guest called things. All of that stands between the first and the
+/// last of its quotes, for a name of the guest's may hold quotes itself.
+fn of_the_host(why: &str, to: &str) -> String {
+    let declared = format!("target `{to}`");
+    let (head, rest) = match why.strip_prefix(&declared) {
+        Some(rest) => (declared.as_str(), rest),
+        None => ("", why),
+    };
+    let quoted = rest.split_once('`').and_then(|(before, from)| {
+        let (quoted, after) = from.rsplit_once('`')?;
+        Some((before, quoted, after))
+    });
+    match quoted {
+        Some((before, quoted, after)) if !HOST_WORDS.contains(&quoted) => {
+            format!("{head}{before}`(its own word)`{after}")
+        }
+        Some(_) | None => why.to_owned(),
     }
 }
 

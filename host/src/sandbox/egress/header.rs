@@ -60,7 +60,7 @@ pub(super) fn read(
     let mut headers = HeaderMap::with_capacity(given.len());
     for (name, value) in given {
         let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| format!("has the header name {}, which is none", name.escape_debug()))?;
+            .map_err(|_| format!("has the header name `{}`, which is none", name.escape_debug()))?;
         let text = name.as_str();
         if HOST_ONLY.contains(&text) || text.starts_with("proxy-") {
             return Err(format!("sets the header `{text}`, which is the host's alone"));

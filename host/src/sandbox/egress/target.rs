@@ -159,7 +159,10 @@ impl BoundTarget {
             .filter(|route| route.method == request.method && route.path.fits(&segments));
         let effect = fitting.map(|route| route.effect).max().ok_or_else(|| {
             let method: String = request.method.chars().take(16).collect();
-            format!("the manifest has no route for this path with method {}", method.escape_debug())
+            format!(
+                "the manifest has no route for this path with method `{}`",
+                method.escape_debug()
+            )
         })?;
         let query = self.query(query, &request.query)?;
         let bytes = path.len() + query.as_ref().map_or(0, String::len);

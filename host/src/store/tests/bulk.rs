@@ -359,3 +359,52 @@ fn progress_that_did_not_arrive_asks_for_nobody_and_keeps_no_turn() {
     rig.run(Command::Sweep(SweepStep::Prune { rows_max: 100 }));
     assert!(rig.outbox().is_empty(), "retention takes it with its text");
 }
+
+// Case: G6
+#[test]
+fn a_purge_of_what_is_live_takes_what_waits_and_leaves_what_was_delivered() {
+    let mut rig = Rig::new();
+    let done = rig.delivering("m0", &["hello"]);
+    let row = rig.claim_delivery().unwrap();
+    rig.delivered(row.claim);
+    let (waiting, _) = held(&mut rig, "m1");
+    let (failed, _) = dead(&mut rig, "m2");
+    let queued = rig.accept_turn(message("hall", "m3", "hello"));
+    rig.run(Command::ChannelsPresent(vec!["other".into()]));
+    let (store, _dir) = inline(rig);
+    let purge = |filter: ListFilter| {
+        let ask = BulkAsk { trial: Trial::DryRun, ..ask(BulkList::Turns, PURGE_LIVE, filter) };
+        let page = futures_util::FutureExt::now_or_never(store.bulk(ask)).unwrap().unwrap();
+        page.rows.into_iter().map(|row| (row.id, row.state.unwrap())).collect::<Vec<_>>()
+    };
+    let row = |turn: TurnId, state: &str| (turn.to_string(), state.to_owned());
+    let filter = ListFilter { channel: Some("hook".to_owned()), ..ListFilter::default() };
+    let wanted = [row(waiting, "failed"), row(failed, "failed"), row(queued, "queued")];
+    assert_eq!(purge(ListFilter { limit: 100, ..filter.clone() }), wanted);
+    let named = ListFilter { state: Some("delivered".to_owned()), limit: 100, ..filter };
+    assert_eq!(purge(named), [row(done, "delivered")], "what is named goes");
+}
+
+// Case: J1
+#[test]
+fn the_newest_rows_come_first_where_it_is_asked_and_their_pages_meet_too() {
+    let mut rig = Rig::new();
+    let made: Vec<_> =
+        (0..5).map(|n| rig.accept_turn(message(&format!("c{n}"), &format!("m{n}"), "x"))).collect();
+    let list = |after: Option<String>| {
+        let filter = ListFilter { newest_first: true, after, limit: 2, ..ListFilter::default() };
+        match rig.read().read(&Query::Turns(filter)).unwrap() {
+            Rows::Turns(rows) => rows.into_iter().map(|row| row.id).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut paged: Vec<TurnId> = Vec::new();
+    loop {
+        let page = list(paged.last().map(ToString::to_string));
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert!(paged.iter().eq(made.iter().rev()), "{paged:?}");
+}

@@ -188,3 +188,28 @@ async fn the_operator_is_told_of_a_denial_once_for_each_call_with_the_lines_that
     assert_eq!(config, "[channels.c.grants] | targets = [\"api\"] | private_targets = [\"api\"]");
     assert!(told[0]["message"].as_str().unwrap().contains("private address"), "{told:?}");
 }
+
+#[tokio::test]
+async fn a_denial_that_no_config_mends_is_told_with_its_reason_and_no_word_of_the_guest() {
+    let why = |out: &mut Out, request: EgressRequest| {
+        let log = Log::default();
+        let begun = log.begin();
+        let denied = futures_util::FutureExt::now_or_never(out.fetch(request)).unwrap();
+        drop(begun);
+        assert!(matches!(denied, Err(EgressError::Denied(_))), "{denied:?}");
+        let told: Vec<_> = log.requests().into_iter().filter(|it| it["level"] == "WARN").collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        told[0]["message"].as_str().unwrap().to_owned()
+    };
+    let mut out = Out::new(&secured(1), Reach::PrivateToo, quick());
+    let elsewhere = EgressRequest { target: "canary`can`ary".to_owned(), ..send() };
+    assert_eq!(
+        why(&mut out, elsewhere),
+        "request denied: the manifest declares no target `(its own word)`"
+    );
+    let headers = vec![("canary canary".to_owned(), "x".to_owned())];
+    let told = why(&mut out, EgressRequest { headers, ..send() });
+    assert!(told.contains("`: the request has the header name `(its own word)`"), "{told}");
+    let told = why(&mut out, EgressRequest { method: "CANARY".to_owned(), ..send() });
+    assert!(told.ends_with("no route for this path with method `(its own word)`"), "{told}");
+}
