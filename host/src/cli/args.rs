@@ -116,10 +116,10 @@ pub(super) struct OpenClawArgs {
     pub(super) folder: PathBuf,
     /// Which channel takes a platform's entries, or those of one of its accounts. Else the channel
     /// of the same name.
-    #[arg(long, value_name = "PLATFORM[/ACCOUNT]=CHANNEL", value_parser = pair)]
+    #[arg(long, value_name = "PLATFORM[/ACCOUNT]=CHANNEL", value_parser = super::import::pair)]
     pub(super) map: Vec<(String, String)>,
     /// Which conversation is meant by a place of theirs.
-    #[arg(long, value_name = "THEIRS=CONVERSATION", value_parser = pair)]
+    #[arg(long, value_name = "THEIRS=CONVERSATION", value_parser = super::import::pair)]
     pub(super) place: Vec<(String, String)>,
     /// Hold every entry for a person instead of sending it.
     #[arg(long)]
@@ -130,16 +130,6 @@ pub(super) struct OpenClawArgs {
     /// Move the file of each entry that was taken to `imported/` beside it.
     #[arg(long = "move")]
     pub(super) move_files: bool,
-}
-
-/// Two names with `=` between them; the first may hold more of them.
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.rsplit_once('=') {
-        Some((from, to)) if !from.is_empty() && !to.is_empty() => {
-            Ok((from.to_owned(), to.to_owned()))
-        }
-        Some(_) | None => Err("write it as THEIRS=OURS".to_owned()),
-    }
 }
 
 #[derive(Debug, Args)]

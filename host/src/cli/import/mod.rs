@@ -317,3 +317,13 @@ fn for_people(
     }
     Ok(())
 }
+
+/// Two names with `=` between them; the first may hold more of them.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.rsplit_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => {
+            Ok((from.to_owned(), to.to_owned()))
+        }
+        Some(_) | None => Err("write it as THEIRS=OURS".to_owned()),
+    }
+}
