@@ -231,7 +231,7 @@ async fn gap(hub: &Arc<Hub>, channel: &Arc<Channel>, poller: &mut Poller, fault:
     }
     poller.cursor = Some(None);
     hub.metrics.poll_gaps.up();
-    hub.status.gap(name);
+    hub.status.gap(name, hub.env.now().wall_ms);
     let sentence = format!(
         "the platform forgot where channel \"{name}\" was ({}); messages that came meanwhile may \
          be missing, it goes on from the present",

@@ -94,10 +94,14 @@ struct Waiter {
 struct Place<'a> {
     desk: &'a PullDesk,
     id: u64,
+    handed: oneshot::Receiver<Handed>,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        // Closed first: whoever has it out of the line then sees that nobody waits, or puts it back
+        // in time to be taken out here.
+        self.handed.close();
         self.desk.leave(self.id);
     }
 }
@@ -164,11 +168,12 @@ impl PullDesk {
         taken
     }
 
-    /// Puts back those that got nothing, each at its place.
+    /// Puts back those that got nothing and still wait, each at its place.
     fn put_back(&self, tried: usize, waiters: Vec<Waiter>) {
         let mut line = self.lock();
         line.tried -= tried;
-        line.waiters.extend(waiters.into_iter().map(|waiter| Waiter { fresh: false, ..waiter }));
+        let still = waiters.into_iter().filter(|waiter| !waiter.answer.is_closed());
+        line.waiters.extend(still.map(|waiter| Waiter { fresh: false, ..waiter }));
         line.waiters.make_contiguous().sort_by_key(|waiter| waiter.id);
     }
 
@@ -200,7 +205,6 @@ pub async fn claim(hub: &Arc<Hub>, ask: ClaimAsk) -> Result<Option<Handed>, Refu
     if !hub.shutdown.is_running() {
         return Err(Refusal::Stopping);
     }
-    let (answer, mut handed) = oneshot::channel();
     let looked = Arc::new(Notify::new());
     let claim = PullClaim {
         worker: ask.worker,
@@ -209,7 +213,7 @@ pub async fn claim(hub: &Arc<Hub>, ask: ClaimAsk) -> Result<Option<Handed>, Refu
         lease_ms,
         deadline_ms: hub.rules.handler_deadline_ms,
     };
-    let place = join(hub, desk, claim, (Arc::clone(&looked), answer))?;
+    let mut place = join(hub, desk, claim, Arc::clone(&looked))?;
     hub.desk.wake();
     let patience = async {
         let within = Duration::from_millis(LOOK_WITHIN_MS);
@@ -217,7 +221,7 @@ pub async fn claim(hub: &Arc<Hub>, ask: ClaimAsk) -> Result<Option<Handed>, Refu
         hub.sleep_ms(ask.wait_ms).await;
     };
     tokio::select! { biased;
-        got = &mut handed => return got.map(Some).map_err(|_| Refusal::Stopping),
+        got = &mut place.handed => return got.map(Some).map_err(|_| Refusal::Stopping),
         () = hub.shutdown.reached(Phase::Draining) => {}
         () = patience => {}
     }
@@ -227,7 +231,7 @@ pub async fn claim(hub: &Arc<Hub>, ask: ClaimAsk) -> Result<Option<Handed>, Refu
     }
     // A claim for it is under way: a moment, and whatever it came to is known.
     let within = Duration::from_millis(LOOK_WITHIN_MS);
-    match hub.env.timeout(within, handed).await {
+    match hub.env.timeout(within, &mut place.handed).await {
         Ok(Ok(got)) => Ok(Some(got)),
         Ok(Err(_)) | Err(_) => over,
     }
@@ -237,7 +241,7 @@ fn join<'a>(
     hub: &Hub,
     desk: &'a PullDesk,
     claim: PullClaim,
-    (looked, answer): (Arc<Notify>, oneshot::Sender<Handed>),
+    looked: Arc<Notify>,
 ) -> Result<Place<'a>, Refusal> {
     let mut line = desk.lock();
     let most = desk.rules.waiting_max;
@@ -247,8 +251,9 @@ fn join<'a>(
     line.last_id += 1;
     let id = line.last_id;
     let (since_ms, fresh) = (hub.env.now().wall_ms, true);
+    let (answer, handed) = oneshot::channel();
     line.waiters.push_back(Waiter { id, claim, since_ms, looked, fresh, answer });
-    Ok(Place { desk, id })
+    Ok(Place { desk, id, handed })
 }
 
 /// Runs until the host stops; then nobody waits any more.

@@ -154,7 +154,11 @@ async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refu
     let named = said.key.as_deref().map(str::as_bytes);
     let key = (named.is_some() || end.is_some())
         .then(|| request_key(&[named.unwrap_or_default(), &said.body]));
-    let fails = matches!(end, Some(PullEnd::Lost(_)));
+    let counted = match &end {
+        None => None,
+        Some(PullEnd::Final(_) | PullEnd::Silence) => Some(&hub.metrics.tries_decided),
+        Some(PullEnd::Lost(_)) => Some(&hub.metrics.tries_failed),
+    };
     let fold = hub.delivery_fold(channel);
     let report = PullReport {
         turn,
@@ -171,7 +175,9 @@ async fn take(hub: &Arc<Hub>, holder: &Holder, said: &Said) -> Result<Told, Refu
         PullAnswer::Ended(ended) => {
             let PullEnded { state, again, turn_ended, first } = *ended;
             if !again {
-                hub.metrics.tries_failed.add(u64::from(fails));
+                if let Some(counter) = counted {
+                    counter.up();
+                }
                 tracing::info!(turn = %turn, state = state.word(), "try ended by its worker");
             }
             if let Some(end) = turn_ended {

@@ -124,6 +124,25 @@ struct Inside {
     events: VecDeque<OperatorEvent>,
 }
 
+impl Inside {
+    /// A poller, known by now: in `state` where this is the first word of it.
+    fn poller(
+        &mut self,
+        channel: &ChannelName,
+        now_ms: i64,
+        state: PollerState,
+    ) -> &mut PollerStatus {
+        self.pollers.entry(channel.clone()).or_insert_with(|| PollerStatus {
+            state,
+            since_ms: now_ms,
+            code: None,
+            reason: None,
+            last_batch_at_ms: None,
+            gaps: 0,
+        })
+    }
+}
+
 impl Status {
     /// A sweep that exists.
     pub fn sweep_known(&self, name: &'static str, description: &'static str, period_ms: u64) {
@@ -155,15 +174,7 @@ impl Status {
         why: Option<(&str, &str)>,
     ) {
         let mut inside = self.lock();
-        let fresh = PollerStatus {
-            state,
-            since_ms: now_ms,
-            code: None,
-            reason: None,
-            last_batch_at_ms: None,
-            gaps: 0,
-        };
-        let poller = inside.pollers.entry(channel.clone()).or_insert(fresh);
+        let poller = inside.poller(channel, now_ms, state);
         if poller.state != state {
             (poller.state, poller.since_ms) = (state, now_ms);
         }
@@ -173,16 +184,13 @@ impl Status {
 
     /// A poller's batch was accepted.
     pub fn polled(&self, channel: &ChannelName, now_ms: i64) {
-        if let Some(poller) = self.lock().pollers.get_mut(channel) {
-            poller.last_batch_at_ms = Some(now_ms);
-        }
+        let mut inside = self.lock();
+        inside.poller(channel, now_ms, PollerState::Polling).last_batch_at_ms = Some(now_ms);
     }
 
     /// A platform lost a poller's cursor.
-    pub fn gap(&self, channel: &ChannelName) {
-        if let Some(poller) = self.lock().pollers.get_mut(channel) {
-            poller.gaps += 1;
-        }
+    pub fn gap(&self, channel: &ChannelName, now_ms: i64) {
+        self.lock().poller(channel, now_ms, PollerState::Polling).gaps += 1;
     }
 
     /// An event without a conversation was dropped.

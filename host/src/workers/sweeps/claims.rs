@@ -12,6 +12,8 @@ use crate::workers::rules::STORE_RETRY_MS;
 
 /// Claims of each kind that are looked at together.
 const PAGE_ROWS: u32 = 500;
+/// What the report counts tries of pull workers as whose lease is over.
+const LEASES_RAN_OUT: &str = "leases_ran_out";
 /// Between two looks at claims of this start that are over.
 const SECOND_LOOK_MS: u64 = 1_000;
 
@@ -38,6 +40,9 @@ pub(super) async fn run(hub: &Hub) -> Report {
         let plan = plan(&page, hub.mono_ms(), just_back(hub), &mut report);
         execute(hub, plan, &mut report).await;
     }
+    // Nobody else knows of their ends: the worker may never be heard of again.
+    let ran_out = report.done.get(LEASES_RAN_OUT).copied().unwrap_or_default();
+    hub.metrics.tries_ran_out.add(ran_out);
     if report.changed() > 0 {
         hub.wake_all();
     }
@@ -102,7 +107,11 @@ fn of_turn(row: &ClaimedTurnRow, now_mono_ms: i64) -> Option<Planned> {
     let item = claim.turn.to_string();
     match claim_fate(&facts, now_mono_ms) {
         ClaimFate::LoseTurn(loss) => {
-            let what = if same_boot { "turns_not_renewed" } else { "turns_of_dead_hosts" };
+            let what = match pulled {
+                Some(_) => LEASES_RAN_OUT,
+                None if same_boot => "turns_not_renewed",
+                None => "turns_of_dead_hosts",
+            };
             Some(Planned { item, what, step: SweepStep::LoseTurn { claim, loss } })
         }
         ClaimFate::Adopt => {

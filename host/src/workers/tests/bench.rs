@@ -44,6 +44,8 @@ pub(in crate::workers) struct Wishes {
     pub(in crate::workers) threads: bool,
     /// The store with a task as its writer, which answers later than it commits.
     pub(in crate::workers) stepped: bool,
+    /// Which chance a host on a store of its own has.
+    pub(in crate::workers) seed: u64,
 }
 
 impl Bench {
@@ -61,7 +63,7 @@ impl Bench {
 
     /// Put together, with no loop running.
     pub(in crate::workers) async fn idle(wishes: Wishes) -> Self {
-        let env = Env::simulated(11, 1_700_000_000_000);
+        let env = Env::simulated(11 + wishes.seed, 1_700_000_000_000);
         let dir = Arc::new(tempfile::tempdir().unwrap());
         Self::on(env, dir, wishes).await
     }
@@ -119,6 +121,21 @@ impl Bench {
     pub(in crate::workers) async fn accept(&self, events: Vec<InboundEvent>) -> Accepted {
         let batch = Batch { events, ..Batch::default() };
         intake::accept(self.workers.hub(), &CHANNEL.into(), batch).await.unwrap()
+    }
+
+    /// Accepts behind the back of intake, so that nobody is woken; gives the turns.
+    pub(in crate::workers) async fn slip_in(&self, events: Vec<InboundEvent>) -> Vec<TurnId> {
+        let (channel, state) = (CHANNEL.into(), Default::default());
+        let accept = Accept { channel, events, cursor: None, state, claim: None };
+        let accepted = match self.store.run(Command::Accept(accept)).await.unwrap() {
+            Answer::Accepted(accepted) => *accepted,
+            other => panic!("{other:?}"),
+        };
+        let turn = |event| match event {
+            AcceptedEvent::Turn { turn, .. } => turn,
+            other => panic!("{other:?}"),
+        };
+        accepted.events.into_iter().map(turn).collect()
     }
 
     /// Posts a message and gives its turn.

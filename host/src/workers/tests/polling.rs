@@ -138,3 +138,22 @@ async fn somebody_else_on_the_account_is_told_and_tried_again_later() {
     bench.wait(60_000).await;
     assert_eq!(bench.workers.status().pollers[&CHANNEL.into()].state, PollerState::Polling);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_poll_after_a_start_stands_in_status_with_its_batch_or_its_gap() {
+    let bench = polling().await;
+    bench.adapter.polls.lock().unwrap().push_back(batch(&["m1"], "c1"));
+    bench.wait(10).await;
+    let status = bench.workers.status().pollers[&CHANNEL.into()].clone();
+    assert_eq!((status.last_batch_at_ms, status.gaps), (Some(1_700_000_000_000), 0));
+    let mut polls = facts();
+    polls.offers.poll = true;
+    let bench = bench.killed(Wishes { facts: Some(polls), ..Wishes::default() }).await;
+    let lost = PollError::CursorLost(Fault::new("gone", "it forgot"));
+    bench.adapter.polls.lock().unwrap().push_back(Poll::Say(lost));
+    bench.workers.recover().await;
+    bench.workers.start();
+    bench.wait(10).await;
+    let status = bench.workers.status().pollers[&CHANNEL.into()].clone();
+    assert_eq!((status.last_batch_at_ms, status.gaps), (None, 1));
+}

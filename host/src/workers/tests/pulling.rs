@@ -245,3 +245,47 @@ async fn a_store_that_takes_nothing_is_told_to_the_worker_who_keeps_its_turn() {
     bench.wait(10).await;
     assert_eq!(state(&bench, turn).await, ("delivered".to_owned(), 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_goes_away_while_a_claim_for_it_is_under_way_leaves_no_ghost_in_the_line() {
+    let bench = Bench::with(Wishes { stepped: true, ..wishes() }).await;
+    for yields in 0..100 {
+        let hub = Arc::clone(bench.workers.hub());
+        // One that names its request is claimed for at once, whatever is due.
+        let ask = ClaimAsk { key: Some([yields; 16]), ..ask(60_000) };
+        let gone = bench.env.spawn(async move { pull::claim(&hub, ask).await });
+        for _ in 0..yields % 25 {
+            bench.env.yield_now().await;
+        }
+        gone.abort();
+        assert!(gone.await.is_err());
+        bench.wait(10).await;
+        assert_eq!(bench.workers.status().workers_waiting, Some(Vec::new()), "{yields}");
+    }
+    let turn = bench.post("room", "m1", "hello").await;
+    bench.wait(10).await;
+    assert_eq!(bench.turn(turn).await.try_number, 0, "nobody waits for it");
+    let hub = Arc::clone(bench.workers.hub());
+    let handed = pull::claim(&hub, ask(1_000)).await.unwrap();
+    assert!(handed.is_some(), "nor does anybody who is gone count as waiting");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ends_of_tries_by_workers_are_counted_by_how_they_ended_and_once() {
+    let bench = Bench::with(wishes()).await;
+    for event in [FINAL, r#"{"type":"silent"}"#, r#"{"type":"fail","reason":"no","retry":false}"#] {
+        bench.post(event, "m1", "hello").await;
+        let handed = claim(&bench, 1_000).await;
+        for _ in 0..2 {
+            assert!(matches!(says(&bench, &handed, event).await, Ok(Told::Ended(_))), "{event}");
+        }
+    }
+    let turn = bench.post("room", "m1", "hello").await;
+    let _never_heard_of_again = claim(&bench, 1_000).await;
+    bench.wait(90_000).await;
+    assert_eq!(bench.turn(turn).await.row.state, "queued");
+    let metrics = &bench.workers.hub().metrics;
+    let counted = [&metrics.tries_decided, &metrics.tries_failed, &metrics.tries_ran_out];
+    assert_eq!(counted.map(|counter| counter.get()), [2, 1, 1]);
+    assert_eq!(metrics.tries_started.get(), 4);
+}

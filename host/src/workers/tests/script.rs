@@ -1,6 +1,7 @@
 //! Adapters and handlers that do as they are told, and remember what was asked of them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use tokio::sync::mpsc;
 
 use crate::env::Env;
 use crate::gate::StopHandle;
-use crate::handler::{Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent};
-use crate::lifecycle::message::{DeliveryKind, OutboundMessage, Place, Reply};
+use crate::handler::{Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, HandlerFiles};
+use crate::lifecycle::id::BlobId;
+use crate::lifecycle::message::{Attachment, DeliveryKind, OutboundMessage, Place, Reply};
 use crate::lifecycle::outcome::{
-    Call, CallEnd, CallError, Ledger, Lookup, Receipt, SendAnswer, SendError, StateWrites, Usage,
+    Call, CallEnd, CallError, Fault, Ledger, Lookup, Receipt, SendAnswer, SendError, StateWrites,
+    Usage,
 };
 use crate::workers::ports::{
     Activity, Adapter, AdapterFacts, Batch, GenerationOf, Offers, PollError,
@@ -67,6 +70,8 @@ pub(in crate::workers) struct ScriptedAdapter {
     pub(in crate::workers) found: Mutex<Vec<(i64, u64)>>,
     pub(in crate::workers) polled: Mutex<Vec<(i64, Option<String>)>>,
     pub(in crate::workers) indicated: Mutex<Vec<i64>>,
+    /// How long the platform takes to say that it has no such file.
+    pub(in crate::workers) download_ms: AtomicU64,
     /// Who makes the calls of other generations; nobody for one that is gone.
     pub(in crate::workers) generations: Mutex<BTreeMap<u64, Option<Arc<ScriptedAdapter>>>>,
 }
@@ -100,6 +105,7 @@ impl ScriptedAdapter {
             found: Mutex::default(),
             polled: Mutex::default(),
             indicated: Mutex::default(),
+            download_ms: AtomicU64::new(0),
             generations: Mutex::default(),
         })
     }
@@ -220,6 +226,17 @@ impl Adapter for ScriptedAdapter {
         }
     }
 
+    async fn download(
+        &self,
+        _place: Place,
+        _file: Attachment,
+        _stop: StopHandle,
+    ) -> Call<Result<BlobId, CallError>> {
+        self.env.sleep(Duration::from_millis(self.download_ms.load(Ordering::Relaxed))).await;
+        let gone = CallError::Refused(Fault::new("gone", "it has no such file"));
+        Self::call(CallEnd::Answered(Err(gone)), 0, 0)
+    }
+
     async fn indicate(
         &self,
         _place: Place,
@@ -238,6 +255,12 @@ pub(in crate::workers) enum Act {
     /// The answer that comes where there is no script.
     Echo,
     Sleep(u64),
+    /// Gives these again and again, as fast as they are taken; so long passes after each.
+    Flood {
+        events: Vec<HandlerEvent>,
+        times: u32,
+        each_ms: u64,
+    },
     /// Ends with this failure.
     Fail(Failure),
     Panic,
@@ -262,6 +285,8 @@ pub(in crate::workers) struct ScriptedHandler {
     pub(in crate::workers) documents: Mutex<Vec<HandlerDocument>>,
     /// When handlers ended, dropped ones too.
     pub(in crate::workers) ended: Arc<Mutex<Vec<i64>>>,
+    /// Takes its files as copies in a folder.
+    pub(in crate::workers) by_path: AtomicBool,
 }
 
 impl ScriptedHandler {
@@ -271,6 +296,7 @@ impl ScriptedHandler {
             scripts: Mutex::default(),
             documents: Mutex::default(),
             ended: Arc::default(),
+            by_path: AtomicBool::new(false),
         })
     }
 
@@ -313,6 +339,16 @@ impl Handler for ScriptedHandler {
                     let _ = events.send(HandlerEvent::Final(reply(&text))).await;
                 }
                 Act::Sleep(ms) => self.env.sleep(Duration::from_millis(ms)).await,
+                Act::Flood { events: given, times, each_ms } => {
+                    for _ in 0..times {
+                        for event in given.iter().cloned() {
+                            if events.send(event).await.is_err() {
+                                return HandlerEnd::Stopped;
+                            }
+                        }
+                        tokio::time::advance(Duration::from_millis(each_ms)).await;
+                    }
+                }
                 Act::Fail(failure) => return HandlerEnd::Failed(failure),
                 Act::Panic => panic!("scripted"),
                 Act::Stay { tidies_ms } => {
@@ -323,5 +359,13 @@ impl Handler for ScriptedHandler {
             }
         }
         HandlerEnd::Ended
+    }
+
+    fn files(&self) -> HandlerFiles {
+        if self.by_path.load(Ordering::Relaxed) {
+            HandlerFiles::ByPath
+        } else {
+            HandlerFiles::ByAddress
+        }
     }
 }

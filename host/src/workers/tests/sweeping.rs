@@ -1,9 +1,10 @@
 //! The sweeps: what the fast path lost, what grew too old, and a clock that jumps.
 
-use super::bench::{Bench, Wishes, path};
+use super::bench::{Bench, Wishes, message, path};
 use super::script::{Act, Send, last_word};
+use crate::lifecycle::message::InboundEvent;
 use crate::lifecycle::outcome::{Fault, SendError};
-use crate::store::{ChannelSwitch, Command, Query, Rows, Summary};
+use crate::store::{AcceptedEvent, ChannelSwitch, Command, Query, Rows, Summary};
 use crate::workers::rules::WorkerRules;
 use crate::workers::sweeps::{self, Sweep};
 
@@ -58,17 +59,7 @@ async fn a_claim_that_is_renewed_is_left_alone_and_counted() {
 async fn a_row_whose_hint_was_lost_is_found_within_grace_and_interval() {
     let bench = Bench::new().await;
     bench.wait(70_000).await;
-    // Behind the back of intake, so that nobody is woken.
-    let accept = crate::store::Accept {
-        channel: super::bench::CHANNEL.into(),
-        events: vec![crate::lifecycle::message::InboundEvent::Message(super::bench::message(
-            "room", "m1", "hello",
-        ))],
-        cursor: None,
-        state: Default::default(),
-        claim: None,
-    };
-    bench.store.run(Command::Accept(accept)).await.unwrap();
+    bench.slip_in(vec![InboundEvent::Message(message("room", "m1", "hello"))]).await;
     bench.wait(46_000).await;
     assert_eq!(bench.adapter.texts(), ["re: hello"]);
     assert_eq!(bench.workers.hub().metrics.rows_found_by_sweep.get(), 1);
@@ -139,4 +130,30 @@ async fn rows_past_retention_are_pruned_and_the_store_stays_empty_of_work() {
     let turns = crate::store::handle::count(&path(&bench.dir), "SELECT count(*) FROM turn");
     assert_eq!(turns, Ok(0));
     assert_eq!(summary(&bench).await, Summary::default());
+}
+
+// Case: C20
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_right_after_a_jump_of_a_week_has_removed_nothing() {
+    let bench = rarely_swept().await;
+    let turn = bench.post("room", "m1", "hello").await;
+    bench.wait(10_000).await;
+    bench.env.jump(8 * DAY_MS);
+    for sweep in [Sweep::Prune, Sweep::Files] {
+        let report = sweeps::run_once(bench.workers.hub(), sweep).await;
+        assert_eq!(
+            (report.changed(), report.left.get("clock_jumped")),
+            (0, Some(&1)),
+            "{report:?}"
+        );
+    }
+    bench.env.jump(-8 * DAY_MS);
+    let again = InboundEvent::Message(message("room", "m1", "hello"));
+    let told = bench.accept(vec![again]).await.events.remove(0);
+    assert!(
+        matches!(&told, AcceptedEvent::Duplicate { turn: known, .. } if *known == Some(turn)),
+        "{told:?}"
+    );
+    bench.wait(60_000).await;
+    assert_eq!(bench.adapter.texts(), ["re: hello"]);
 }
