@@ -29,6 +29,10 @@ pub use exec::{Exec, ExecSettings, LogPayloads};
 pub use http::{Http, HttpSettings, read_events};
 pub use protocol::{Protocol, Step, TryEnd};
 
+/// How long a start may take, such as a connection; a handler that cannot be started says so within
+/// this time.
+pub const START_MS_MAX: u64 = 10_000;
+
 /// Caps on what one try may say. Every one of them acts; over it, the try has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandlerLimits {

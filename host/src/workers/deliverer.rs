@@ -58,7 +58,9 @@ pub(super) async fn run_once(hub: &Arc<Hub>, channel: &Arc<Channel>, look: &mut 
         let approach = hub.gate.approach();
         (ticket, approach, claim(hub, channel).await)
     });
-    let mut wait = Wait::Now;
+    // Claims of one look may be spread over commits: what one of them gave is begun, whatever became
+    // of another.
+    let (mut wait, mut failed) = (Wait::Now, None);
     for (ticket, approach, claimed) in join_all(claims).await {
         match claimed {
             Ok(Some(claimed)) => {
@@ -66,8 +68,11 @@ pub(super) async fn run_once(hub: &Arc<Hub>, channel: &Arc<Channel>, look: &mut 
                 start(hub, DeliveryStart { claimed, ticket, approach });
             }
             Ok(None) => wait = Wait::For(0),
-            Err(error) => return look.failed("claiming a delivery", &error),
+            Err(error) => failed = failed.or(Some(error)),
         }
+    }
+    if let Some(error) = failed {
+        return look.failed("claiming a delivery", &error);
     }
     if wait == Wait::Now { wait } else { look.nothing() }
 }

@@ -66,7 +66,8 @@ impl TurnDesk {
             Admit::Probing => return Err(Blocked::Probing),
         };
         let desk = Arc::clone(self);
-        Ok(TurnPermit { desk, _permit: permit, probe, told: false, suspect: false, now_ms })
+        let (told, wakes, suspect) = (false, false, false);
+        Ok(TurnPermit { desk, _permit: permit, probe, told, wakes, suspect, now_ms })
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -81,6 +82,8 @@ pub(super) struct TurnPermit {
     _permit: OwnedSemaphorePermit,
     probe: bool,
     told: bool,
+    /// Dropped unused, it wakes the dispatcher, which may wait for what it finds out.
+    wakes: bool,
     suspect: bool,
     now_ms: i64,
 }
@@ -101,7 +104,24 @@ impl TurnPermit {
 
     /// Whether the dispatcher waits for what this permit finds out.
     pub(super) fn is_probe(&self) -> bool {
-        self.probe
+        self.probe && !self.told
+    }
+
+    /// Ends the waiting for a probe whose end is not known yet, with what can be said by now. Should
+    /// the handler fail to start after all, [`Self::tell`] is still heard.
+    pub(super) fn stop_probing(&mut self, now_ms: i64, health: Health) -> Change {
+        if !self.is_probe() {
+            return Change::None;
+        }
+        self.probe = false;
+        let change = self.desk.breaker().tell(now_ms, true, health);
+        self.desk.wake();
+        change
+    }
+
+    /// Marks that it is not the dispatcher's own any more.
+    pub(super) fn wakes_when_dropped(&mut self) {
+        self.wakes = true;
     }
 
     /// Marks that a suspect runs under this permit. False where another one does.
@@ -114,10 +134,13 @@ impl TurnPermit {
 
 impl Drop for TurnPermit {
     fn drop(&mut self) {
-        // Unused, it wakes nobody: it may be the dispatcher itself that found nothing to claim, and
-        // would find nothing again, for ever. Who else drops one wakes it.
+        // The dispatcher's own wakes nobody where it is unused: there was nothing to claim, and it
+        // would find nothing again, for ever.
         if !self.told {
             self.desk.breaker().tell(self.now_ms, self.probe, Health::Neither);
+            if self.probe && self.wakes {
+                self.desk.wake();
+            }
         }
         if self.suspect {
             self.desk.suspect.store(false, Ordering::Release);
@@ -147,5 +170,31 @@ mod tests {
         let mut probe = desk.permit(1_000).unwrap();
         assert_eq!(probe.tell(1_000, Health::Works), Change::Closed);
         assert!(woken(&desk));
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_others_hold_wakes_the_dispatcher_where_it_comes_to_nothing() {
+        let desk = Arc::new(TurnDesk::new(4));
+        desk.permit(0).unwrap().tell(0, Health::Broke);
+        let mut probe = desk.permit(1_000).unwrap();
+        probe.wakes_when_dropped();
+        drop(probe);
+        assert!(woken(&desk));
+        assert!(desk.permit(1_000).unwrap().is_probe());
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_takes_long_lets_others_begin_and_its_end_still_counts() {
+        let desk = Arc::new(TurnDesk::new(4));
+        desk.permit(0).unwrap().tell(0, Health::Broke);
+        let mut probe = desk.permit(1_000).unwrap();
+        assert_eq!(probe.stop_probing(1_500, Health::Neither), Change::None);
+        assert!(woken(&desk));
+        let mut other = desk.permit(1_500).unwrap();
+        assert_eq!(desk.permit(1_500).unwrap_err(), Blocked::Probing);
+        assert_eq!(other.stop_probing(2_000, Health::Works), Change::Closed);
+        assert!(!desk.permit(2_000).unwrap().is_probe());
+        assert_eq!(other.tell(3_000, Health::Broke), Change::Opened { for_ms: 1_000 });
+        assert_eq!(probe.tell(3_500, Health::Works), Change::None, "only a probe closes it");
     }
 }

@@ -51,7 +51,9 @@ pub(super) async fn run_once(hub: &Arc<Hub>, look: &mut Look) -> Wait {
         let approach = hub.gate.approach();
         (permit, approach, claim(hub).await)
     });
-    let mut wait = Wait::Now;
+    // Claims of one look may be spread over commits: what one of them gave is begun, whatever became
+    // of another.
+    let (mut wait, mut failed) = (Wait::Now, None);
     for (permit, approach, claimed) in join_all(claims).await {
         match claimed {
             Ok(Some(claimed)) => {
@@ -59,8 +61,11 @@ pub(super) async fn run_once(hub: &Arc<Hub>, look: &mut Look) -> Wait {
                 start(hub, TurnStart { claimed, permit, approach });
             }
             Ok(None) => wait = Wait::For(0),
-            Err(error) => return look.failed("claiming a turn", &error),
+            Err(error) => failed = failed.or(Some(error)),
         }
+    }
+    if let Some(error) = failed {
+        return look.failed("claiming a turn", &error);
     }
     if wait == Wait::Now { wait } else { look.nothing() }
 }
@@ -96,6 +101,7 @@ async fn claim(hub: &Hub) -> Result<Option<Box<ClaimedTurn>>, StoreError> {
 
 /// Starts a claimed turn; the one way to a handler, for the dispatcher and for folded claims.
 pub(super) fn start(hub: &Arc<Hub>, mut start: TurnStart) {
+    start.permit.wakes_when_dropped();
     let alone = !start.claimed.suspect || start.permit.mark_suspect();
     let worker = Arc::clone(hub);
     hub.spawn(async move {

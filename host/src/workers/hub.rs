@@ -178,7 +178,8 @@ impl Hub {
         if !self.shutdown.is_running() || self.handler.is_none() {
             return None;
         }
-        let permit = self.desk.permit(self.mono_ms()).ok()?;
+        let mut permit = self.desk.permit(self.mono_ms()).ok()?;
+        permit.wakes_when_dropped();
         Some((permit, self.gate.approach()))
     }
 

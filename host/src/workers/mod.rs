@@ -40,6 +40,7 @@ pub mod status;
 pub mod sweeps;
 mod timer;
 pub mod turn_files;
+mod turn_keep;
 mod turn_output;
 mod turn_run;
 mod turn_try;

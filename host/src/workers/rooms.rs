@@ -13,7 +13,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::env::Env;
 use crate::lifecycle::id::ChannelName;
 
-type Room = (ChannelName, String);
+pub(super) type Room = (ChannelName, String);
 type Rooms = BTreeMap<Room, Arc<tokio::sync::Mutex<()>>>;
 
 /// Who is in which conversation; those that are empty are forgotten.

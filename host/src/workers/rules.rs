@@ -1,7 +1,7 @@
 //! What the workers obey, in one place; `runtime` makes it of the config.
 
 use super::breaker::BreakerRules;
-use crate::handler::{HandlerLimits, LogPayloads};
+use crate::handler::{HandlerLimits, LogPayloads, START_MS_MAX};
 use crate::store::Lease;
 
 /// Times, counts and limits of the workers. The host's own; those of channels come with them.
@@ -87,6 +87,8 @@ pub(super) const STORE_RETRY_MS: (u64, u64) = (100, 5_000);
 pub(super) const LOOK_AGAIN_MS: u64 = 60_000;
 /// Where a row is due and could not be claimed, something holds it back that tells nobody.
 pub(super) const NOT_CLAIMABLE_MS: u64 = 1_000;
+/// A handler whose start fails has said so by now: half as long again as starts may take.
+pub(super) const STARTED_AFTER_MS: u64 = START_MS_MAX + START_MS_MAX / 2;
 /// How long a handler that was told to stop has before its future is dropped.
 pub(super) const HANDLER_STOP_MS: u64 = 1_000;
 /// Beyond a handler's own time to linger: how long the next turn of its conversation waits for it

@@ -96,13 +96,4 @@ impl Output {
         }
         Ok(guarded)
     }
-
-    /// Keeps the claim for another lease.
-    pub(super) async fn renew(&self) -> Result<Guarded, StoreError> {
-        let lease = self.hub.rules.lease();
-        match self.hub.store.run(Command::RenewTurn { claim: self.claim, lease }).await? {
-            Answer::Guarded(guarded) => Ok(guarded),
-            _ => Err(wrong_answer("renew a turn")),
-        }
-    }
 }

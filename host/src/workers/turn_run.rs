@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::breaker::{Change, Health};
 use super::desk::TurnPermit;
 use super::hub::Hub;
-use super::rules::HANDLER_GONE_MS;
+use super::rooms::{InRoom, Room};
+use super::rules::{HANDLER_GONE_MS, STARTED_AFTER_MS};
 use super::shutdown::Phase;
+use super::turn_keep::Keeper;
 use super::turn_output::Output;
 use super::turn_try::{Ending, Try};
 use crate::gate::{Approach, StopReason};
@@ -35,8 +37,11 @@ pub(super) async fn run(hub: &Arc<Hub>, start: TurnStart) {
     let TurnStart { claimed, mut permit, approach } = start;
     let claim = claimed.claim;
     let room = (claimed.channel.clone(), claimed.conversation.clone());
-    let linger_ms = hub.rules.handler.linger_ms + HANDLER_GONE_MS;
-    let first = hub.rooms.enter(&hub.env, room.clone(), Duration::from_millis(linger_ms)).await;
+    let mut keeper = Keeper::new(hub, claim);
+    let Some(first) = enter(hub, &mut keeper, room.clone(), &mut permit).await else {
+        tracing::info!(turn = %claim.turn, "the try was lost before it began");
+        return;
+    };
     let running = match approach.run(claim.turn, claim.try_number) {
         Ok(running) => running,
         Err(StopReason::PlannedStop) => return lose(hub, claim, Loss::PlannedStop).await,
@@ -73,8 +78,34 @@ pub(super) async fn run(hub: &Arc<Hub>, start: TurnStart) {
     let typing = super::typing::start(hub, &channel, &claimed);
     let output = Output { hub: Arc::clone(hub), channel, claim };
     let document = document(*claimed);
-    let ending = Try::begin(output, handler, running, document).drive(typing, &mut permit).await;
+    let begun = Try::begin(output, handler, running, keeper, document, &permit);
+    let ending = begun.drive(typing, &mut permit).await;
     conclude(hub, claim, permit, ending).await;
+}
+
+/// Waits for the last handler of the conversation to be gone, and keeps the claim meanwhile; it may
+/// linger for as long as the operator lets it. `None` where the claim is lost.
+async fn enter(
+    hub: &Hub,
+    keeper: &mut Keeper,
+    room: Room,
+    permit: &mut TurnPermit,
+) -> Option<Option<InRoom>> {
+    let most = Duration::from_millis(hub.rules.handler.linger_ms + HANDLER_GONE_MS);
+    let passed_on = async {
+        hub.sleep_ms(STARTED_AFTER_MS).await;
+        permit.stop_probing(hub.mono_ms(), Health::Neither);
+        std::future::pending::<()>().await;
+    };
+    let entering = async {
+        tokio::select! { biased;
+            place = hub.rooms.enter(&hub.env, room, most) => place,
+            // The gate is closed: it says what becomes of the turn.
+            () = hub.shutdown.reached(Phase::Draining) => None,
+            () = passed_on => None,
+        }
+    };
+    keeper.beside(entering).await
 }
 
 pub(super) fn document(claimed: ClaimedTurn) -> HandlerDocument {
@@ -152,6 +183,10 @@ fn report_handler(hub: &Hub, change: Change, ending: &Ending) {
             hub.status.event(hub.env.now().wall_ms, Failure::NOT_STARTED, None, sentence);
         }
     }
+    report_closed(change);
+}
+
+pub(super) fn report_closed(change: Change) {
     if change == Change::Closed {
         tracing::info!("the handler can be started again");
     }

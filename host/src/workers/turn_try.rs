@@ -3,19 +3,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::breaker::Health;
 use super::desk::TurnPermit;
-use super::rules::HANDLER_STOP_MS;
+use super::rules::{HANDLER_STOP_MS, STARTED_AFTER_MS};
 use super::turn_files::TryFiles;
+use super::turn_keep::Keeper;
 use super::turn_output::Output;
+use super::turn_run::report_closed;
 use crate::gate::{RunningTurn, StopReason};
 use crate::handler::{
     Failure, Handler, HandlerDocument, HandlerEnd, HandlerEvent, Protocol, Step, TryEnd,
 };
+use crate::lifecycle::message::Reply;
 use crate::store::{Guarded, StoreError};
 
 /// Events that wait for the store; a handler that is faster waits itself.
@@ -41,16 +44,26 @@ pub(super) struct Try {
     protocol: Protocol,
     /// None once every sender is gone.
     events: Option<mpsc::Receiver<HandlerEvent>>,
-    handler: AbortOnDropHandle<HandlerEnd>,
+    /// None once it was joined, for a task is joined once.
+    handler: Option<AbortOnDropHandle<HandlerEnd>>,
     files: Arc<TryFiles>,
+    keeper: Keeper,
     began_ms: i64,
-    renew_at_ms: i64,
-    alive_at_ms: i64,
+    /// Told when the handler begins; before, the host fetches the files that it is given.
+    begins: Option<oneshot::Receiver<()>>,
+    /// The last sign of life. None before the handler began: that silence is the host's.
+    alive_at_ms: Option<i64>,
+    /// Where others wait to hear whether the handler can be started: how long they do.
+    probes_until_ms: Option<i64>,
 }
 
 enum Woken {
     Stop(StopReason),
+    /// The claim or the deadline is due, whatever waits to be heard.
+    Due,
+    /// A time has come, and nothing waits to be heard.
     Timer,
+    Begins,
     Event(Option<HandlerEvent>),
     Ended(Result<HandlerEnd, JoinError>),
 }
@@ -61,7 +74,9 @@ impl Try {
         output: Output,
         handler: Arc<dyn Handler>,
         running: RunningTurn,
+        keeper: Keeper,
         document: HandlerDocument,
+        permit: &TurnPermit,
     ) -> Self {
         let hub = &output.hub;
         let (sender, events) = mpsc::channel(EVENTS_QUEUED_MAX);
@@ -74,20 +89,28 @@ impl Try {
         let files = Arc::new(files);
         let mut document = document;
         let handing = Arc::clone(&files);
+        let (begin, begins) = oneshot::channel();
         let task = hub.env.spawn(async move {
             match handing.hand_over(&mut document, handler.files(), &stop).await {
-                Ok(()) => handler.answer(document, sender, stop).await,
+                Ok(()) => {
+                    // A worker that is gone stops the handler by other ways.
+                    let _ = begin.send(());
+                    handler.answer(document, sender, stop).await
+                }
                 Err(failure) => HandlerEnd::Failed(failure),
             }
         });
         let now_ms = hub.mono_ms();
+        let started_ms = now_ms.saturating_add_unsigned(STARTED_AFTER_MS);
         Self {
             protocol: Protocol::new(hub.rules.handler),
-            renew_at_ms: now_ms.saturating_add_unsigned(hub.rules.renew_ms),
+            keeper,
             events: Some(events),
-            handler: AbortOnDropHandle::new(task),
+            handler: Some(AbortOnDropHandle::new(task)),
             began_ms: now_ms,
-            alive_at_ms: now_ms,
+            begins: Some(begins),
+            alive_at_ms: None,
+            probes_until_ms: permit.is_probe().then_some(started_ms),
             files,
             output,
             running,
@@ -107,6 +130,12 @@ impl Try {
                 Err(error) => break self.not_taken(&error),
             }
         };
+        if let Ending::Stopped(StopReason::Deadline | StopReason::Silence) = ending
+            && self.alive_at_ms.is_some()
+        {
+            // It was at work: what cannot be started says so.
+            self.works(permit);
+        }
         typing.take();
         match &ending {
             Ending::Decided => self.linger().await,
@@ -119,9 +148,14 @@ impl Try {
     async fn step(&mut self, permit: &mut TurnPermit) -> Result<Option<Ending>, StoreError> {
         match self.wake().await {
             Woken::Stop(reason) => Ok(Some(Ending::Stopped(reason))),
-            Woken::Timer => self.on_timer().await,
+            Woken::Due => self.on_due(permit).await,
+            Woken::Timer => self.on_timer(permit).await,
+            Woken::Begins => {
+                self.on_begin(permit);
+                Ok(None)
+            }
             Woken::Event(Some(event)) => {
-                permit.tell(self.output.hub.mono_ms(), Health::Works);
+                self.works(permit);
                 self.on_event(event).await
             }
             Woken::Event(None) => {
@@ -133,68 +167,109 @@ impl Try {
     }
 
     async fn wake(&mut self) -> Woken {
-        let wait_ms = self.next_timer_ms().saturating_sub(self.output.hub.mono_ms()).max(0);
+        let now_ms = self.output.hub.mono_ms();
         let stop = self.running.stop().clone();
-        let events = &mut self.events;
+        if let Some(reason) = stop.reason() {
+            return Woken::Stop(reason);
+        }
+        // Before what waits to be heard: a handler that is never at a loss for words would hold up
+        // its own renewal and its own deadline.
+        if now_ms >= self.due_at_ms() {
+            return Woken::Due;
+        }
+        let wait_ms = self.next_timer_ms().saturating_sub(now_ms).max(0);
+        let (begins, events) = (&mut self.begins, &mut self.events);
         tokio::select! { biased;
             reason = stop.stopped() => Woken::Stop(reason),
+            () = begun(begins) => Woken::Begins,
             event = next_event(events) => Woken::Event(event),
             () = self.output.hub.sleep_ms(wait_ms.unsigned_abs()) => Woken::Timer,
-            end = &mut self.handler => Woken::Ended(end),
+            end = joined(&mut self.handler) => Woken::Ended(end),
         }
+    }
+
+    fn deadline_ms(&self) -> i64 {
+        self.began_ms.saturating_add_unsigned(self.output.hub.rules.handler_deadline_ms)
+    }
+
+    /// When the claim has to be renewed, or the deadline is over.
+    fn due_at_ms(&self) -> i64 {
+        self.keeper.due_at_ms().min(self.deadline_ms())
+    }
+
+    fn silent_at_ms(&self) -> i64 {
+        let most_ms = self.output.hub.rules.heartbeat_timeout_ms;
+        let silent = self.alive_at_ms.zip(most_ms);
+        silent.map_or(i64::MAX, |(since_ms, most)| since_ms.saturating_add_unsigned(most))
     }
 
     fn next_timer_ms(&self) -> i64 {
-        let rules = &self.output.hub.rules;
-        let deadline_ms = self.began_ms.saturating_add_unsigned(rules.handler_deadline_ms);
-        let silence_ms = rules
-            .heartbeat_timeout_ms
-            .map_or(i64::MAX, |ms| self.alive_at_ms.saturating_add_unsigned(ms));
-        self.renew_at_ms.min(deadline_ms).min(silence_ms)
+        let probes_until_ms = self.probes_until_ms.unwrap_or(i64::MAX);
+        self.due_at_ms().min(self.silent_at_ms()).min(probes_until_ms)
     }
 
-    async fn on_timer(&mut self) -> Result<Option<Ending>, StoreError> {
-        let rules = &self.output.hub.rules;
+    async fn on_timer(&mut self, permit: &mut TurnPermit) -> Result<Option<Ending>, StoreError> {
         let now_ms = self.output.hub.mono_ms();
-        if now_ms >= self.began_ms.saturating_add_unsigned(rules.handler_deadline_ms) {
-            return Ok(Some(Ending::Stopped(StopReason::Deadline)));
-        }
-        let silent_for = now_ms.abs_diff(self.alive_at_ms);
-        if rules.heartbeat_timeout_ms.is_some_and(|most| silent_for >= most) {
+        if now_ms < self.deadline_ms() && now_ms >= self.silent_at_ms() {
             return Ok(Some(Ending::Stopped(StopReason::Silence)));
         }
-        if now_ms < self.renew_at_ms {
-            return Ok(None);
+        if self.probes_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
+            self.probes_until_ms = None;
+            let begun = self.alive_at_ms.is_some();
+            let health = if begun { Health::Works } else { Health::Neither };
+            report_closed(permit.stop_probing(now_ms, health));
         }
-        self.renew_at_ms = now_ms.saturating_add_unsigned(rules.renew_ms);
-        match self.output.renew().await {
-            Ok(guarded) => Ok(self.unless_lost(guarded)),
-            // Not the handler's fault, and perhaps over before the claim is.
-            Err(error) => {
-                let soon_ms = (self.output.hub.rules.renew_ms / 10).max(1);
-                self.renew_at_ms = now_ms.saturating_add_unsigned(soon_ms);
-                tracing::warn!(turn = %self.output.claim.turn, "a claim is not renewed: {error}");
-                Ok(None)
+        self.on_due(permit).await
+    }
+
+    async fn on_due(&mut self, permit: &mut TurnPermit) -> Result<Option<Ending>, StoreError> {
+        if self.output.hub.mono_ms() >= self.deadline_ms() {
+            return self.on_deadline(permit).await;
+        }
+        let guarded = self.keeper.renew_if_due().await;
+        Ok(self.unless_lost(guarded))
+    }
+
+    /// What it said in time still counts; no more than waits, for it may go on for ever.
+    async fn on_deadline(&mut self, permit: &mut TurnPermit) -> Result<Option<Ending>, StoreError> {
+        for _ in 0..EVENTS_QUEUED_MAX {
+            let next = self.events.as_mut().and_then(|events| events.try_recv().ok());
+            let Some(event) = next else { break };
+            self.works(permit);
+            if let Some(ending) = self.on_event(event).await? {
+                return Ok(Some(ending));
             }
         }
+        Ok(Some(Ending::Stopped(StopReason::Deadline)))
+    }
+
+    fn on_begin(&mut self, permit: &TurnPermit) {
+        let now_ms = self.output.hub.mono_ms();
+        self.alive_at_ms = Some(now_ms);
+        let started_ms = now_ms.saturating_add_unsigned(STARTED_AFTER_MS);
+        self.probes_until_ms = permit.is_probe().then_some(started_ms);
+    }
+
+    fn works(&self, permit: &mut TurnPermit) {
+        report_closed(permit.tell(self.output.hub.mono_ms(), Health::Works));
     }
 
     async fn on_event(&mut self, event: HandlerEvent) -> Result<Option<Ending>, StoreError> {
-        self.alive_at_ms = self.output.hub.mono_ms();
+        self.alive_at_ms = Some(self.output.hub.mono_ms());
         match self.protocol.take(event) {
             Step::Alive => Ok(None),
             Step::Say(kind, reply) => {
-                let reply = match self.files.take(reply).await {
+                let reply = match self.take_files(reply).await {
                     Ok(reply) => reply,
-                    Err(failure) => return Ok(Some(Ending::Failed(failure))),
+                    Err(ending) => return Ok(Some(ending)),
                 };
                 let guarded = self.output.say(kind, reply).await?;
                 Ok(self.unless_lost(guarded))
             }
             Step::Complete(reply) => {
-                let reply = match self.files.take(reply).await {
+                let reply = match self.take_files(reply).await {
                     Ok(reply) => reply,
-                    Err(failure) => return Ok(Some(Ending::Failed(failure))),
+                    Err(ending) => return Ok(Some(ending)),
                 };
                 let guarded = self.output.complete(reply).await?;
                 Ok(Some(self.unless_lost(guarded).unwrap_or(Ending::Decided)))
@@ -209,6 +284,32 @@ impl Try {
                 Ok(None)
             }
         }
+    }
+
+    /// Takes the files of a reply into the store. That may take a while, in which the claim is kept,
+    /// the deadline holds, and nobody is silent but the host.
+    async fn take_files(&mut self, reply: Reply) -> Result<Reply, Ending> {
+        let files = Arc::clone(&self.files);
+        let taking = files.take(reply);
+        tokio::pin!(taking);
+        let stop = self.running.stop().clone();
+        let taken = loop {
+            let wait_ms = self.due_at_ms().saturating_sub(self.output.hub.mono_ms()).max(0);
+            tokio::select! { biased;
+                reason = stop.stopped() => return Err(Ending::Stopped(reason)),
+                taken = &mut taking => break taken,
+                () = self.output.hub.sleep_ms(wait_ms.unsigned_abs()) => {}
+            }
+            if self.output.hub.mono_ms() >= self.deadline_ms() {
+                return Err(Ending::Stopped(StopReason::Deadline));
+            }
+            let guarded = self.keeper.renew_if_due().await;
+            if let Some(ending) = self.unless_lost(guarded) {
+                return Err(ending);
+            }
+        };
+        self.alive_at_ms = Some(self.output.hub.mono_ms());
+        taken.map_err(Ending::Failed)
     }
 
     /// What it said before its end still counts.
@@ -274,6 +375,9 @@ impl Try {
 
     /// The turn is decided; the handler may tidy up. What it still says is refused.
     async fn linger(&mut self) {
+        if self.handler.is_none() {
+            return;
+        }
         let env = self.output.hub.env.clone();
         let most = std::time::Duration::from_millis(self.output.hub.rules.handler.linger_ms);
         let stop = self.running.stop().clone();
@@ -283,7 +387,7 @@ impl Try {
                 let event = tokio::select! { biased;
                     _ = stop.stopped() => return,
                     event = next_event(events) => event,
-                    _ = &mut self.handler => return,
+                    _ = joined(&mut self.handler) => return,
                 };
                 match event {
                     Some(event) => {
@@ -309,9 +413,9 @@ impl Try {
     /// Tells the handler to stop, waits a moment, then drops its future; and waits until it is gone,
     /// so that no two tries of a turn overlap.
     async fn end_handler(mut self, ending: &Ending) {
-        if self.handler.is_finished() {
+        let Some(mut handler) = self.handler.take().filter(|it| !it.is_finished()) else {
             return;
-        }
+        };
         let reason = match ending {
             Ending::Stopped(reason) => *reason,
             // Its answer is in, or it failed: whatever it still does, nobody waits for it.
@@ -322,11 +426,11 @@ impl Try {
         self.events = None;
         let env = self.output.hub.env.clone();
         let most = std::time::Duration::from_millis(HANDLER_STOP_MS);
-        if env.timeout(most, &mut self.handler).await.is_ok() {
+        if env.timeout(most, &mut handler).await.is_ok() {
             return;
         }
-        self.handler.abort();
-        if env.timeout(most, &mut self.handler).await.is_err() {
+        handler.abort();
+        if env.timeout(most, &mut handler).await.is_err() {
             tracing::error!(
                 turn = %self.output.claim.turn,
                 "the handler blocks its thread and cannot be ended; it runs on without a claim"
@@ -342,3 +446,30 @@ async fn next_event(events: &mut Option<mpsc::Receiver<HandlerEvent>>) -> Option
         None => std::future::pending().await,
     }
 }
+
+/// Waits for the handler to begin, once; for ever where it never will.
+async fn begun(begins: &mut Option<oneshot::Receiver<()>>) {
+    let told = match begins {
+        Some(told) => told.await,
+        None => return std::future::pending().await,
+    };
+    *begins = None;
+    if told.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Waits for the handler's end, once; for ever where it is known already.
+async fn joined(
+    handler: &mut Option<AbortOnDropHandle<HandlerEnd>>,
+) -> Result<HandlerEnd, JoinError> {
+    let end = match handler {
+        Some(running) => running.await,
+        None => return std::future::pending().await,
+    };
+    *handler = None;
+    end
+}
+
+#[cfg(test)]
+mod tests;

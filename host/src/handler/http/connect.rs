@@ -17,7 +17,7 @@ use url::{Host, Url};
 use crate::env::Env;
 
 /// Name lookup, connect and TLS handshake together.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+const CONNECT_MAX: Duration = Duration::from_millis(crate::handler::START_MS_MAX);
 
 /// What both kinds of connection can do.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -1,7 +1,9 @@
 //! The store under the workers that takes no more: who is told, and how it goes on.
 
-use super::bench::{Bench, message};
+use super::bench::{Bench, CHANNEL, Wishes, message};
 use crate::lifecycle::message::InboundEvent;
+use crate::lifecycle::outcome::Fault;
+use crate::store::{ChannelSwitch, Command};
 use crate::workers::intake::{self, Batch};
 
 fn codes(bench: &Bench) -> Vec<String> {
@@ -45,4 +47,63 @@ async fn a_disk_that_takes_small_writes_and_no_large_ones_is_one_alarm() {
         bench.wait(4_000).await;
     }
     assert_eq!(codes(&bench), ["store_not_writable"]);
+}
+
+/// Rows that are due at once, each in a conversation of its own.
+const ROOMS: usize = 8;
+
+fn one_each() -> Vec<InboundEvent> {
+    (0..ROOMS)
+        .map(|n| InboundEvent::Message(message(&format!("room {n}"), "m1", "hello")))
+        .collect()
+}
+
+async fn stepped(seed: u64) -> Bench {
+    Bench::with(Wishes { stepped: true, seed, ..Wishes::default() }).await
+}
+
+/// Nobody is woken by it.
+async fn switch(bench: &Bench, switch: ChannelSwitch) {
+    let command = Command::SwitchChannel { channel: CHANNEL.into(), switch };
+    bench.store.run(command).await.unwrap();
+}
+
+// Case: J8
+#[tokio::test(start_paused = true)]
+async fn deliveries_claimed_beside_a_batch_that_was_refused_are_sent_and_none_becomes_unknown() {
+    for seed in 0..8 {
+        let bench = stepped(seed).await;
+        switch(&bench, ChannelSwitch::Pause(Fault::new("operator", "paused"))).await;
+        bench.accept(one_each()).await;
+        bench.wait(5_000).await;
+        assert_eq!(bench.states().await, ["queued"; ROOMS], "seed {seed}");
+        switch(&bench, ChannelSwitch::Resume).await;
+        bench.store.refuse_next(1);
+        bench.workers.hub().wake_channel(&CHANNEL.into());
+        bench.wait(200_000).await;
+        for row in bench.outbox().await {
+            let (state, code) = (row.state.as_str(), row.code.as_deref());
+            assert_eq!((state, row.attempts, code), ("delivered", 1, None), "seed {seed}");
+        }
+        assert_eq!(bench.adapter.calls().len(), ROOMS, "seed {seed}");
+    }
+}
+
+// Case: J8
+#[tokio::test(start_paused = true)]
+async fn turns_claimed_beside_a_batch_that_was_refused_are_run_in_their_first_try() {
+    for seed in 0..8 {
+        let bench = stepped(seed).await;
+        bench.wait(1_000).await;
+        let turns = bench.slip_in(one_each()).await;
+        bench.store.refuse_next(1);
+        bench.workers.hub().wake_turns();
+        bench.wait(200_000).await;
+        for turn in turns {
+            let detail = bench.turn(turn).await;
+            let state = detail.row.state.as_str();
+            assert_eq!((state, detail.try_number), ("delivered", 1), "seed {seed}");
+        }
+        assert_eq!(bench.handler.runs(), ROOMS, "seed {seed}");
+    }
 }
