@@ -208,6 +208,8 @@ pub enum AskAnswer {
     Failed(CallError),
     /// The call trapped, ran out of time or was ended.
     Broken(Fault),
+    /// No call began: this was no question.
+    NotAsked(Fault),
 }
 
 /// Which turns an abort names.

@@ -359,7 +359,8 @@ impl Step<'_> {
         recorded.claim_held = self.holds(&row, claim, DeliveryState::UnknownOpen);
         if recorded.claim_held {
             self.execute(
-                "UPDATE delivery SET claim_boot = NULL, claim_token = NULL, claim_expires = NULL
+                "UPDATE delivery SET free_returns = 0, claim_boot = NULL, claim_token = NULL,
+                   claim_expires = NULL
                  WHERE id = ?1",
                 [row.id.number],
             )?;
@@ -390,6 +391,7 @@ impl Step<'_> {
             }
             AskAnswer::Told(Lookup::Absent) => self.after_absent(row),
             AskAnswer::Told(Lookup::Undecided(_)) | AskAnswer::Broken(_) => self.ask_later(row, 0),
+            AskAnswer::NotAsked(_) => self.ask_again(row),
             AskAnswer::Failed(CallError::Transient(_)) => self.ask_later(row, 0),
             AskAnswer::Failed(CallError::RateLimited { retry_after_ms, scope }) => {
                 let for_ms = u64::from(*retry_after_ms);
@@ -433,6 +435,22 @@ impl Step<'_> {
             return Ok(self.rest_row(&queued, event, Some(word), Some(words))?.1);
         }
         self.look_at_in(&queued, wait).map(|()| None)
+    }
+
+    /// Nobody was asked, which costs no question; not for ever, since an open unknown blocks its
+    /// conversation.
+    fn ask_again(&mut self, row: &RowFacts) -> Result<Option<TurnEnd>> {
+        let Some((_, facts)) = self.settle_by(row) else {
+            return self.look_at_in(row, 0).map(|()| None);
+        };
+        let Some(rules) = self.channels.by_id.get(&row.channel) else { return Ok(None) };
+        if facts.since_first_attempt_ms > rules.delivery.age_max_ms {
+            return self.ask_later(row, 0);
+        }
+        let returns = row.free_returns.saturating_add(1);
+        let sql = "UPDATE delivery SET asked = max(asked - 1, 0), free_returns = ?2 WHERE id = ?1";
+        self.execute(sql, (row.id.number, returns))?;
+        self.look_at_in(row, retry::free_return(returns)).map(|()| None)
     }
 
     fn ask_later(&mut self, row: &RowFacts, at_least_ms: u64) -> Result<Option<TurnEnd>> {

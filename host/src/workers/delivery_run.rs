@@ -156,8 +156,8 @@ fn not_begun(claimed: &ClaimedDelivery, not_sent: NotSent) -> Finished {
     }))
 }
 
-/// Asks what became of the row. Nothing is to be written where the host stops or the turn was
-/// aborted: the row says so already, or is asked about after the next start.
+/// Asks what became of the row. Nothing is to be written where the turn was aborted: the row says so
+/// already.
 async fn ask(
     hub: &Arc<Hub>,
     claimed: &ClaimedDelivery,
@@ -165,7 +165,11 @@ async fn ask(
     ticket: &mut Ticket,
     approach: Approach,
 ) -> Option<Finished> {
-    let pass = approach.enter(claimed.turn, claimed.claim.delivery).ok()?;
+    let pass = match approach.enter(claimed.turn, claimed.claim.delivery) {
+        Ok(pass) => pass,
+        Err(StopReason::PlannedStop) => return Some(not_asked(host_stops())),
+        Err(_) => return None,
+    };
     hub.metrics.asks.up();
     let channel = Arc::clone(ticket.channel());
     let since_ms = u64::try_from(since_ms).unwrap_or(0);
@@ -183,14 +187,23 @@ async fn ask(
     let answer = match call.end {
         CallEnd::Answered(Ok(lookup)) => AskAnswer::Told(lookup),
         CallEnd::Answered(Err(error)) => AskAnswer::Failed(error),
-        CallEnd::Cancelled if stopped => return None,
+        CallEnd::Cancelled if stopped => AskAnswer::NotAsked(host_stops()),
         CallEnd::Trapped(words) => AskAnswer::Broken(Fault::new("trap", words)),
         CallEnd::DeadlinePassed => broken("deadline", "the call ran out of its time"),
         CallEnd::CpuSpent => broken("cpu", "the call ran out of its CPU time"),
         CallEnd::Cancelled => broken("cancelled", "the call was ended by the host"),
-        CallEnd::NotCalled(fault) => AskAnswer::Broken(fault),
+        CallEnd::NotCalled(fault) => AskAnswer::NotAsked(fault),
     };
     Some(Finished::Asked { answer, state: call.state })
+}
+
+fn not_asked(fault: Fault) -> Finished {
+    Finished::Asked { answer: AskAnswer::NotAsked(fault), state: StateWrites::default() }
+}
+
+/// It is asked about after the next start.
+fn host_stops() -> Fault {
+    Fault::new("planned_stop", "the host stops")
 }
 
 fn broken(code: &str, sentence: &str) -> AskAnswer {
@@ -234,9 +247,8 @@ async fn record(
             hub.wake_turns();
         }
         (_, fold) => {
-            let probe = fold.as_ref().is_some_and(|(permit, _)| permit.is_probe());
             drop(fold);
-            if probe || turn_ended.is_some() {
+            if turn_ended.is_some() {
                 hub.wake_turns();
             }
         }
