@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use serde_json::Value;
 
 use super::output::{Failure, Output, shown, time};
+use crate::runtime::first_line;
 
 /// Whether the output is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +160,7 @@ fn why(channel: &Value, now_ms: i64) -> String {
         all.push(format!("replies wait: {}", code_and_reason("/waiting_")));
     }
     // Each is one line here; `lastword outbox show` has all of them.
-    let first = |text: &String| text.lines().next().unwrap_or_default().to_owned();
+    let first = |text: &String| first_line(text).to_owned();
     all.iter().map(first).collect::<Vec<_>>().join("; ")
 }
 

@@ -10,7 +10,7 @@ use super::output::{Exit, Failure, Form, Output, time};
 use crate::config::Config;
 use crate::env::Env;
 use crate::lifecycle::id::{DeliveryId, TurnId};
-use crate::runtime::running_host;
+use crate::runtime::{first_line, lines, running_host};
 use crate::store::{AttemptRow, DeliveryDetail, DeliveryRow, Query, Rows, TurnDetail, Wait};
 
 /// `turns show`.
@@ -86,7 +86,7 @@ fn show_waits(waits: &[Wait], output: &mut Output<'_>) -> Result<(), Failure> {
     for wait in waits {
         let since = wait.since_ms.map(|at| format!(", since {}", time(at))).unwrap_or_default();
         let until = wait.until_ms.map(|at| format!(", until {}", time(at))).unwrap_or_default();
-        let text = format!("{} ({}{since}{until})", wait.reason, wait.code);
+        let text = format!("{} ({}{since}{until})", lines(&wait.reason), wait.code);
         output.facts(&[("waits", Some(text))])?;
     }
     Ok(())
@@ -119,7 +119,7 @@ fn show_turn(turn: &TurnDetail, output: &mut Output<'_>) -> Result<(), Failure> 
         ("ended", row.ended_at_ms.map(time)),
         ("ended by", turn.ended_by.clone()),
         ("code", row.code.clone()),
-        ("reason", row.reason.clone()),
+        ("reason", row.reason.as_deref().map(lines)),
         ("ordered by", turn.made_by.clone()),
         ("replay of", turn.replay_of.clone()),
         ("replayed as", ids(&turn.replays)),
@@ -162,7 +162,7 @@ fn show_delivery(delivery: &DeliveryDetail, output: &mut Output<'_>) -> Result<(
         ("next attempt", row.next_attempt_at_ms.map(time)),
         ("platform id", row.platform_id.clone()),
         ("code", row.code.clone()),
-        ("reason", row.reason.clone()),
+        ("reason", row.reason.as_deref().map(lines)),
         ("made", Some(time(delivery.created_at_ms))),
         ("at rest", delivery.rested_at_ms.map(time)),
         ("ordered by", delivery.made_by.clone()),
@@ -191,7 +191,7 @@ fn attempt_cells(attempt: &AttemptRow) -> Vec<String> {
         attempt.ended_at_ms.map(time).unwrap_or_default(),
         attempt.outcome.clone().unwrap_or_default(),
         attempt.code.clone().unwrap_or_default(),
-        attempt.reason.clone().unwrap_or_default(),
+        attempt.reason.as_deref().map(first_line).unwrap_or_default().to_owned(),
         note.to_owned(),
     ]
 }

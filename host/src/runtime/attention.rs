@@ -36,6 +36,7 @@ pub fn needs(document: &Value, now_ms: i64) -> Vec<Value> {
     let channels = document.get("channels").and_then(Value::as_array);
     for channel in channels.into_iter().flatten() {
         of_channel(channel, &mut found);
+        of_replies(channel, &mut found);
         of_poller(channel, now_ms, &mut found);
     }
     of_host(document, &mut found);
@@ -141,14 +142,6 @@ fn of_channel(channel: &Value, found: &mut Vec<Need>) {
             format!("lastword outbox list --state held --channel {name}"),
         );
     }
-    let denied = text(channel, "waiting_code") == "denied";
-    let why = text(channel, "waiting_reason").lines().next().unwrap_or_default();
-    need(
-        "replies_denied",
-        u64::from(denied),
-        format!("replies on {name} wait: what their adapter asks for is not granted: {why}"),
-        format!("lastword adapter grant {name}"),
-    );
     let quarantined = number(channel, "turns_quarantined");
     need(
         "quarantined",
@@ -170,6 +163,24 @@ fn of_channel(channel: &Value, found: &mut Vec<Need>) {
         format!("{deliveries} deliveries of {name} ended badly"),
         format!("lastword outbox list --state dead,expired --channel {name}"),
     );
+}
+
+/// Replies that wait for what nobody but the operator can give: a grant.
+fn of_replies(channel: &Value, found: &mut Vec<Need>) {
+    if text(channel, "waiting_code") != "denied" {
+        return;
+    }
+    let name = text(channel, "name");
+    let why = crate::sandbox::first_line(text(channel, "waiting_reason"));
+    found.push(Need {
+        what: "replies_denied",
+        channel: Some(name.to_owned()),
+        count: 1,
+        sentence: format!(
+            "replies on {name} wait: what their adapter asks for is not granted: {why}"
+        ),
+        command: "lastword check".to_owned(),
+    });
 }
 
 /// A channel that has taken nothing in for a while, though it serves.

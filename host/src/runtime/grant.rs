@@ -175,10 +175,10 @@ fn notes(
 }
 
 /// Targets that are granted, and at a private address by their own name, where they may not be.
-fn barred<'a>(
-    asks: &'a BTreeSet<Ask>,
+fn barred(
+    asks: &BTreeSet<Ask>,
     granted: impl Fn(&String) -> bool,
-) -> impl Iterator<Item = (&'a String, &'a String)> {
+) -> impl Iterator<Item = (&String, &String)> {
     asks.iter().filter_map(move |ask| match ask {
         Ask::Origin { target, origin, private: false }
             if granted(target) && sandbox::looks_private(origin) =>

@@ -47,6 +47,7 @@ use crate::handler::Handler;
 use crate::sandbox::CachePlace;
 
 pub use crate::ingress::IMPORT_ENTRIES_MAX;
+pub use crate::sandbox::{first_line, lines};
 pub use attention::needs;
 pub use backup::{BackedUp, Restored, back_up, restore};
 pub use check::{AgentCheck, ChannelCheck, CheckReport, check};

@@ -73,6 +73,7 @@ pub use spec::{
 };
 pub use state::{StateSize, StateSource, StateUnavailable};
 pub use stop::{StopHandle, StopSignal, stop_pair};
+pub use text::{first_line, lines};
 
 /// Where compiled code is kept between starts.
 #[derive(Debug, Clone)]

@@ -19,6 +19,17 @@ pub(super) fn visible(text: &str, bytes_max: usize) -> String {
     out
 }
 
+/// A sentence as [`visible`] left it, with its line ends as line ends again: for places that indent what
+/// goes on.
+pub fn lines(visible: &str) -> String {
+    visible.replace("\\n", "\n")
+}
+
+/// The first line of such a sentence.
+pub fn first_line(visible: &str) -> &str {
+    visible.split("\\n").next().unwrap_or_default().lines().next().unwrap_or_default()
+}
+
 /// Control characters, and those of Unicode that are invisible or turn the direction.
 fn hides(c: char) -> bool {
     c.is_control()
@@ -37,6 +48,17 @@ mod tests {
         let text = "a\u{1b}[2Jb\r\nc\u{202e}d\u{85}\u{7f}";
         assert_eq!(visible(text, 1_000), "a\\u{1b}[2Jb\\r\\nc\\u{202e}d\\u{85}\\u{7f}");
         assert_eq!(visible("gr\u{fc}n \u{1f600} \u{5e9}", 100), "gr\u{fc}n \u{1f600} \u{5e9}");
+    }
+
+    #[test]
+    fn line_ends_that_were_spelled_out_are_found_again() {
+        let seen = visible("make it say:\n[x]\nnone", 100);
+        assert_eq!(seen, "make it say:\\n[x]\\nnone");
+        assert_eq!(lines(&seen), "make it say:\n[x]\nnone");
+        assert_eq!(
+            (first_line(&seen), first_line("a\nb"), first_line("")),
+            ("make it say:", "a", "")
+        );
     }
 
     #[test]

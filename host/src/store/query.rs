@@ -154,7 +154,7 @@ pub struct DeliveryDetail {
 }
 
 /// One channel as the store knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ChannelRow {
     pub name: String,
     /// Whether the config names it.

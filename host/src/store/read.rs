@@ -245,17 +245,9 @@ impl Reader<'_> {
                     adapter: r.get(6)?,
                     version: r.get(7)?,
                     digest: r.get(8)?,
-                    turns_unfinished: 0,
-                    deliveries_unfinished: 0,
-                    held: 0,
-                    oldest_unfinished_at_ms: None,
-                    waiting_code: None,
-                    waiting_reason: None,
-                    turns_dead: 0,
-                    turns_quarantined: 0,
-                    deliveries_dead: 0,
                     paused_at_ms: r.get(9)?,
                     removed_at_ms: r.get(10)?,
+                    ..ChannelRow::default()
                 };
                 Ok((r.get::<_, i64>(0)?, row))
             },
