@@ -36,7 +36,11 @@ async fn lists_filter_page_and_print_one_object_a_line() {
     assert_eq!(turns(&["--limit", "2"]).await, ids[..2]);
     assert_eq!(turns(&["--state", "failed"]).await, ids[3..4]);
     assert_eq!(turns(&["--conversation", "c0"]).await, [&*ids[0], &*ids[2], &*ids[4]]);
-    assert_eq!(site.cli(&["turns", "list", "--channel", "nobody"]).await.code, 3, "no such channel");
+    assert_eq!(
+        site.cli(&["turns", "list", "--channel", "nobody"]).await.code,
+        3,
+        "no such channel"
+    );
     assert_eq!(
         turns(&["--state", "delivered", "--conversation", "c1", "--limit", "1"]).await,
         [ids[1].clone()]
