@@ -1,7 +1,8 @@
 //! The listener and its connections: how many, how slow, how long. It knows no path.
 //!
 //! The HTTP library alone would wait for ever for the head of a request and for a peer that takes no
-//! answer, and would hold as many connections as the system gives. A planned stop lets requests that run finish, then cuts.
+//! answer, and would hold as many connections as the system gives. A planned stop lets requests that
+//! run finish, then cuts.
 
 use std::net::SocketAddr;
 use std::time::Duration;

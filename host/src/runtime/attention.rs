@@ -138,7 +138,10 @@ fn of_channel(channel: &Value, found: &mut Vec<Need>) {
         need(
             "held",
             held,
-            format!("nobody can say whether {held} replies on {name} arrived"),
+            format!(
+                "nobody can say whether {} on {name} arrived",
+                counted(held, "reply", "replies")
+            ),
             format!("lastword outbox list --state held --channel {name}"),
         );
     }
@@ -146,21 +149,21 @@ fn of_channel(channel: &Value, found: &mut Vec<Need>) {
     need(
         "quarantined",
         quarantined,
-        format!("{quarantined} turns of {name} killed the host each time they ran"),
+        format!("{} of {name} killed the host at each run", counted(quarantined, "turn", "turns")),
         format!("lastword turns list --code quarantined --channel {name}"),
     );
     let turns = number(channel, "turns_dead").saturating_sub(quarantined);
     need(
         "dead_turns",
         turns,
-        format!("{turns} turns of {name} ended badly"),
+        format!("{} of {name} ended badly", counted(turns, "turn", "turns")),
         format!("lastword turns list --state failed,expired --channel {name}"),
     );
     let deliveries = number(channel, "deliveries_dead");
     need(
         "dead_deliveries",
         deliveries,
-        format!("{deliveries} deliveries of {name} ended badly"),
+        format!("{} of {name} ended badly", counted(deliveries, "delivery", "deliveries")),
         format!("lastword outbox list --state dead,expired --channel {name}"),
     );
 }
@@ -210,6 +213,10 @@ fn not_started(document: &Value) -> Option<&str> {
     let events = document.get("events").and_then(Value::as_array)?;
     let told = events.iter().rev().find(|event| text(event, "code") == Failure::NOT_STARTED)?;
     Some(text(told, "sentence")).filter(|sentence| !sentence.is_empty())
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn of_host(document: &Value, found: &mut Vec<Need>) {

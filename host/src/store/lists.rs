@@ -1,5 +1,5 @@
-//! Lists and details for people and scripts: oldest first unless asked otherwise, filters before limits, payloads only
-//! where they are asked for.
+//! Lists and details for people and scripts: oldest first unless asked otherwise, filters before
+//! limits, payloads only where they are asked for.
 
 use rusqlite::Row;
 
