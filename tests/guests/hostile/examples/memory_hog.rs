@@ -42,7 +42,7 @@ impl Threat for MemoryHog {
             }
             // What stays on the host's side until the call is over.
             "state" => {
-                for at in 0..200 {
+                for at in 0..40 {
                     let _ = state::set(&format!("key-{at}"), &vec![1; size * MIB]);
                 }
             }
