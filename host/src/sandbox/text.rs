@@ -19,7 +19,7 @@ pub(super) fn visible(text: &str, bytes_max: usize) -> String {
     out
 }
 
-/// A sentence as [`visible`] left it, with its line ends as line ends again: for places that indent what
+/// A sentence as `visible` left it, with its line ends as line ends again: for places that indent what
 /// goes on.
 pub fn lines(visible: &str) -> String {
     visible.replace("\\n", "\n")
