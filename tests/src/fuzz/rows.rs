@@ -9,9 +9,9 @@ use lastword::lifecycle::message::{DeliveryKind, InboundEvent, InboundMessage, R
 use lastword::lifecycle::outcome::{Fault, Ledger, Outcome, Receipt, StateWrites};
 use lastword::lifecycle::recurrence::CatchUp;
 use lastword::store::{
-    AbortScope, Accept, Answer, ClaimNext, ClaimedTurn, Command, Core, Lease, ListFilter,
-    NewDelivery, NewSchedule, Query, ReadOnly, RecordOutcome, ReplayOf, Resolution, Rows as Found,
-    ScheduleAct, StoreError, SweepStep,
+    AbortScope, Accept, Answer, ClaimNext, ClaimedDelivery, ClaimedTurn, Command, Core, Lease,
+    ListFilter, NewDelivery, NewSchedule, Query, ReadOnly, RecordOutcome, ReplayOf, Resolution,
+    Rows as Found, ScheduleAct, StoreError, SweepStep,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -169,7 +169,8 @@ fn fill(path: &Path, env: &Env) {
     let outcome = Outcome::Unknown(Fault::new("lost", "it was lost"));
     run(record(row.unwrap().claim, outcome));
     // Others: one answered, one running, two queued, one whose reply waits.
-    whole_turn(&mut run, "two", "m4");
+    let mut sure = |command| Ok(run(command));
+    whole_turn(&mut sure, "nothing", ("two", "m4"), &mut Vec::new());
     run(accept(message("three", "m5"), Some(LEASE)));
     run(accept(message("four", "m6"), None));
     run(accept(message("five", "m7"), None));
@@ -198,50 +199,64 @@ fn record(claim: lastword::store::DeliveryClaim, outcome: Outcome) -> Command {
     }))
 }
 
-/// From the message to the end of its turn, by folds alone.
-fn whole_turn(run: &mut impl FnMut(Command) -> Answer, conversation: &str, id: &str) {
-    let Answer::Accepted(accepted) = run(accept(message(conversation, id), Some(LEASE))) else {
-        panic!("no answer to an accept")
+/// From the message to the end of its turn. What folds and claims give of others meanwhile is `found`.
+fn whole_turn(
+    run: &mut impl FnMut(Command) -> Result<Answer, StoreError>,
+    damaged: &str,
+    (conversation, id): (&str, &str),
+    found: &mut Vec<String>,
+) {
+    let sure = |answer: Result<Answer, StoreError>| {
+        answer.unwrap_or_else(|error| {
+            panic!("{conversation} stands still for {damaged} of another: {error}")
+        })
     };
+    let begin = accept(message(conversation, id), Some(LEASE));
+    let Answer::Accepted(accepted) = sure(run(begin)) else { panic!("no answer to an accept") };
     let turn = accepted.claimed.expect("a new turn of a free conversation is claimed");
-    let Answer::Enqueued { first, .. } = run(complete(&turn, Some(LEASE))) else {
+    let Answer::Enqueued { first, .. } = sure(run(complete(&turn, Some(LEASE)))) else {
         panic!("not enqueued")
     };
-    let mut next = first;
-    let mut ended = None;
-    while let Some(row) = next {
+    let (mut next, mut ended) = (first, false);
+    for _ in 0..CLAIMS_MAX {
+        let Some(row) = next.take().or_else(|| claim_delivery(run)) else { continue };
+        found.push(row.message.place.conversation.clone());
         let receipt = Receipt { platform_id: "p1".to_owned(), ..Receipt::default() };
-        let Answer::Recorded(recorded) = run(record(row.claim, Outcome::Delivered(receipt))) else {
-            panic!("not recorded")
-        };
-        (ended, next) = (recorded.turn_ended, recorded.next.delivery);
+        let recorded = sure(run(record(row.claim, Outcome::Delivered(receipt))));
+        let Answer::Recorded(recorded) = recorded else { panic!("not recorded") };
+        ended = recorded.turn_ended.is_some_and(|end| end.turn == turn.claim.turn);
+        next = recorded.next.delivery;
+        if ended {
+            break;
+        }
     }
-    assert!(ended.is_some(), "the turn ends with its last part");
+    found.extend(next.map(|row| row.message.place.conversation));
+    assert!(ended, "the turn ends with its last part");
+}
+
+/// The channel's next one. An error is that of a row that cannot be read.
+fn claim_delivery(
+    run: &mut impl FnMut(Command) -> Result<Answer, StoreError>,
+) -> Option<Box<ClaimedDelivery>> {
+    match run(Command::ClaimDelivery { channel: load::channel(), lease: LEASE }) {
+        Ok(Answer::ClaimedDelivery(row)) => row,
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// A conversation that was there before, and a new one.
 fn goes_on(core: &mut Core, column: &Column) {
-    for (conversation, id) in [("two", "n1"), ("seven", "n2")] {
-        let mut run = |command| {
-            run(core, command).unwrap_or_else(|error| {
-                let Column { table, name, .. } = column;
-                panic!("{conversation} stands still for {table}.{name} of another: {error}")
-            })
-        };
-        whole_turn(&mut run, conversation, id);
-    }
     let Column { table, name, .. } = column;
+    let mut run = |command| run(core, command);
     let mut found: Vec<String> = Vec::new();
+    for named in [("two", "n1"), ("seven", "n2")] {
+        whole_turn(&mut run, &format!("{table}.{name}"), named, &mut found);
+    }
     for _ in 0..CLAIMS_MAX {
-        if let Ok(Answer::ClaimedTurn(Some(turn))) = run(core, Command::ClaimTurn { lease: LEASE })
-        {
+        if let Ok(Answer::ClaimedTurn(Some(turn))) = run(Command::ClaimTurn { lease: LEASE }) {
             found.push(turn.conversation);
         }
-        let channel = load::channel();
-        let claim = Command::ClaimDelivery { channel, lease: LEASE };
-        if let Ok(Answer::ClaimedDelivery(Some(row))) = run(core, claim) {
-            found.push(row.message.place.conversation);
-        }
+        found.extend(claim_delivery(&mut run).map(|row| row.message.place.conversation));
     }
     for waits in ["four", "five", "eight"] {
         assert!(found.iter().any(|it| it == waits), "{table}.{name} of another hides {waits}");
