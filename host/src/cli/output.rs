@@ -142,7 +142,7 @@ impl Output<'_> {
     }
 
     /// Names and values, one a line; what is absent is left out. A value of several lines goes on below
-    /// itself, where no line of others looks like one of ours.
+    /// itself behind a bar: no line begins with words of others.
     pub(super) fn facts(&mut self, facts: &[(&str, Option<String>)]) -> Result<(), Failure> {
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in facts {
@@ -150,7 +150,7 @@ impl Output<'_> {
             let mut lines = value.lines();
             writeln!(self.to, "{name:width$}  {}", shown(lines.next().unwrap_or_default()))?;
             for line in lines {
-                writeln!(self.to, "{:width$}  {}", "", shown(line))?;
+                writeln!(self.to, "{:width$}  | {}", "", shown(line))?;
             }
         }
         Ok(())
@@ -242,7 +242,7 @@ mod tests {
         let mut bytes = Vec::new();
         let facts = [("code", Some("denied".to_owned())), ("why", Some("a\ncode  b".to_owned()))];
         Output { form: Form::Human, to: &mut bytes }.facts(&facts).unwrap();
-        assert_eq!(String::from_utf8(bytes).unwrap(), "code  denied\nwhy   a\n      code  b\n");
+        assert_eq!(String::from_utf8(bytes).unwrap(), "code  denied\nwhy   a\n      | code  b\n");
     }
 
     #[test]

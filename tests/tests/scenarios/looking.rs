@@ -177,7 +177,7 @@ async fn check_names_the_line_and_the_word_of_a_refused_channel_and_an_address_o
     assert!(shown.contains("replies wait: denied: "), "{shown}");
     let id = site.outbox().await[0].id.clone();
     let shown = site.cli(&["outbox", "show", &id]).await.stdout;
-    assert!(shown.contains("\n              [channels.hook.grants]\n"), "{shown}");
+    assert!(shown.contains("\n              | [channels.hook.grants]\n"), "{shown}");
     assert!(!shown.contains("\\n"), "a reason of several lines is shown as lines: {shown}");
 }
 
